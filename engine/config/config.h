@@ -1,0 +1,106 @@
+/* config.h: relais.conf, checked and typed. One file serves the daemon and the tools.
+ *
+ *   [site]      name, state directory, spool directory and budget, control socket, memory, workers,
+ *               keys (files), compression level, readers
+ *   [hub]       listen address, store ("dir:/path" or "rados:POOL", with ceph conf, user, keyring)
+ *   [peer NAME] link and sign public keys, addresses: the hub for a site, the sites for a hub
+ *   [group NAME]          interval / schedule, readers, freeze, thaw
+ *   [volume GROUP/NAME]   path, source (scan)
+ *
+ * The table of options in config.c is the one list that parsing, "did you mean", relais.conf(5) and
+ * `relais config check` share. Pure but for config_load, which reads the file and is for start-up. */
+#ifndef RELAIS_CONFIG_H
+#define RELAIS_CONFIG_H
+
+#include "bounds.h"
+#include "err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CONFIG_WORD_MAX 128  /* public keys, users, pools */
+#define CONFIG_PATH_MAX 1024
+#define CONFIG_ADDRS_MAX 4u
+
+struct config_addr {
+    char host[256];
+    uint16_t port;
+};
+
+struct config_volume {
+    char name[NAME_MAX_LEN + 1];
+    char path[CONFIG_PATH_MAX];
+    int line; /* where the section starts, for messages */
+};
+
+struct config_group {
+    char name[NAME_MAX_LEN + 1];
+    uint64_t interval_ns;           /* 0: on demand only */
+    char freeze[CONFIG_PATH_MAX];   /* "" none; run before a cut, thaw after it, always */
+    char thaw[CONFIG_PATH_MAX];
+    uint64_t freeze_timeout_ns;     /* of each command */
+    uint64_t freeze_max_ns;         /* a cut that holds the freeze longer is given up and repeated */
+    char readers[READERS_MAX][CONFIG_WORD_MAX]; /* restore public keys, besides the site's readers */
+    unsigned reader_count;
+    struct config_volume *volumes;
+    unsigned volume_count;
+    int line;
+};
+
+struct config_peer {
+    char name[NAME_MAX_LEN + 1];
+    char link_key[CONFIG_WORD_MAX]; /* public word */
+    char sign_key[CONFIG_WORD_MAX]; /* "" when the peer signs nothing */
+    struct config_addr addrs[CONFIG_ADDRS_MAX];
+    unsigned addr_count;            /* 0: the peer connects to us */
+    int line;
+};
+
+struct config {
+    char file[CONFIG_PATH_MAX];
+    /* [site] */
+    char name[NAME_MAX_LEN + 1];
+    char state_dir[CONFIG_PATH_MAX], spool_dir[CONFIG_PATH_MAX], control[CONFIG_PATH_MAX];
+    char link_key_file[CONFIG_PATH_MAX], sign_key_file[CONFIG_PATH_MAX], hash_key_file[CONFIG_PATH_MAX];
+    uint64_t spool_budget, spool_reserve, delta_max;
+    unsigned workers;               /* 0: as many as processors */
+    int compression;                /* zstd level, 0 stores */
+    char hub[NAME_MAX_LEN + 1];     /* the peer that groups ship to; "" when there are no groups */
+    char readers[READERS_MAX][CONFIG_WORD_MAX];
+    unsigned reader_count;
+    /* [hub]; has_hub false when the section is absent */
+    bool has_hub;
+    struct config_addr listen;
+    char store[CONFIG_PATH_MAX];    /* "dir:/path" or "rados:POOL" */
+    char ceph_conf[CONFIG_PATH_MAX], ceph_user[CONFIG_WORD_MAX], ceph_keyring[CONFIG_PATH_MAX];
+    uint64_t hub_memory;            /* bytes of parts in flight */
+    unsigned connections_max;
+
+    struct config_peer *peers;
+    unsigned peer_count;
+    struct config_group *groups;
+    unsigned group_count;
+};
+
+/* Every problem found is told to report(arg, line, text): text names section, option, value and what
+ * would be right; line 0 is the file as a whole. Returns 0, or ERR_CONFIG with the first problem as
+ * "FILE:LINE: ..." and their number. On success free with config_free. */
+int config_parse(struct config **out, const char *file, const char *text, size_t len,
+                 void (*report)(void *arg, int line, const char *text), void *arg, struct err *e);
+/* Reads and parses; then checks what the file names: key files (readable, safe, of the right kind),
+ * volumes (exist, size within bounds), directories (exist or can be made). check_paths false: only
+ * parses, for tools that run on another machine. */
+int config_load(struct config **out, const char *file, bool check_paths,
+                void (*report)(void *arg, int line, const char *text), void *arg, struct err *e);
+void config_free(struct config *c);
+
+const struct config_group *config_group(const struct config *c, const char *name);
+const struct config_peer *config_peer(const struct config *c, const char *name);
+
+/* Writes the reference of all options (name, type, default, bounds, help) in scdoc form to stdout: the
+ * body of relais.conf(5). */
+void config_print_reference(void);
+
+#define CONFIG_DEFAULT_FILE "/etc/relais/relais.conf"
+
+#endif

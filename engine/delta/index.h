@@ -1,0 +1,51 @@
+/* index.h: the list of a delta's extents, in order, 20-odd bytes each.
+ *
+ * Entries are strictly ascending by (volume, sector) and do not overlap; both sides enforce it. The
+ * sealed bytes lie in the delta in entry order, back to back, so an entry's place is the sum of the
+ * lengths before it. Encoding in FORMAT.md. Pure. */
+#ifndef RELAIS_INDEX_H
+#define RELAIS_INDEX_H
+
+#include "bytes.h"
+#include "err.h"
+#include "seal.h"
+
+struct index_entry {
+    uint16_t volume;      /* number in the manifest's volume table */
+    uint16_t source;      /* number in the manifest's source table: RP, salt and key it was sealed with */
+    uint32_t sector;
+    uint32_t sectors;     /* data: <= EXTENT_SECTORS; zero: any */
+    uint8_t kind, codec;
+    uint32_t sealed_len;  /* 0 for EXTENT_ZERO */
+    uint64_t place;       /* of the sealed bytes, from the start of the delta file */
+    uint64_t base_rp;     /* EXTENT_PATCH: the RP it is encoded against; else 0 */
+    uint8_t tag[SEAL_TAG_LEN]; /* zero extents have none */
+};
+
+struct index_writer {
+    struct bytes_out out;
+    struct index_entry last;
+    uint32_t count;
+};
+/* data_start: place of the first sealed byte. */
+void index_writer_init(struct index_writer *w, uint64_t data_start);
+void index_writer_free(struct index_writer *w);
+/* Sets entry->place from the running sum. Adjacent zero extents of one source are joined. False when
+ * EXTENTS_MAX or INDEX_MAX is reached: nothing was added. Out of order is a defect (ASSERT). */
+bool index_append(struct index_writer *w, struct index_entry *entry);
+
+struct index_reader {
+    struct bytes_in in;
+    struct index_entry last;
+    uint32_t seen, count;
+    uint16_t volumes, sources;
+    uint64_t data_end;
+};
+/* Reads `count` entries; place runs from data_start and must not pass data_end; volume and source
+ * numbers stay below `volumes` and `sources`. */
+void index_reader_init(struct index_reader *r, const void *p, size_t len, uint32_t count,
+                       uint16_t volumes, uint16_t sources, uint64_t data_start, uint64_t data_end);
+/* 1 and an entry, 0 at the (checked) end, or a negative code (INPUT, with the entry's number). */
+int index_next(struct index_reader *r, struct index_entry *out, struct err *e);
+
+#endif

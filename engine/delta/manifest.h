@@ -1,0 +1,69 @@
+/* manifest.h: what a delta says of itself, signed by the site and chained to its parent.
+ *
+ * A manifest takes a group from RP rp_first-1 to RP rp. rp_first < rp only in a delta that merged
+ * neighbours. The digest that chains is over the whole encoded manifest, signature included. A
+ * manifest without `complete` is one stretch of a longer change (seeding, catching up): its RP is
+ * never offered for restore. Encoding in FORMAT.md. Pure. */
+#ifndef RELAIS_MANIFEST_H
+#define RELAIS_MANIFEST_H
+
+#include "bytes.h"
+#include "datakey.h"
+#include "digest.h"
+#include "err.h"
+#include "key.h"
+
+#define MANIFEST_SIG_LEN 64
+enum { MANIFEST_COMPLETE = 1 };
+
+struct manifest_volume {
+    char name[NAME_MAX_LEN + 1];
+    uint64_t size; /* bytes */
+};
+
+struct manifest_source {
+    uint64_t rp;
+    uint8_t salt[SEAL_SALT_LEN];
+    uint16_t key; /* number in the key table */
+};
+
+struct manifest {
+    char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
+    char label[LABEL_MAX_LEN + 1]; /* "" when none */
+    uint64_t rp_first, rp;
+    struct digest parent; /* of the manifest of RP rp_first-1; zero for RP 1 */
+    int64_t cut_time;     /* ns UTC, the site's clock */
+    uint32_t flags;
+    uint32_t extents;     /* entries in the index */
+    uint64_t plain_bytes, sealed_bytes; /* of data extents */
+    uint64_t frame_bytes; /* sum of the bare zstd frames (or stored bytes) */
+    uint64_t index_place; /* sealed bytes lie in [DELTA_HEADER_LEN, index_place) */
+    uint32_t index_len;   /* the index in [index_place, index_place + index_len) = manifest place */
+    struct digest index_digest;
+    uint16_t volume_count, source_count, key_count;
+    struct manifest_volume *volumes;
+    struct manifest_source *sources;
+    struct datakey_wraps *keys;
+    uint32_t part_count;
+    struct digest *parts; /* of each PART_SIZE slice of [0, index_place + index_len) */
+};
+
+/* Allocates nothing but the arrays, each checked against its bound first. Errors: INPUT (what and
+ * where), LIMIT. On success free with manifest_free. Does not check the signature. */
+int manifest_decode(struct manifest *out, const void *p, size_t len, struct err *e);
+void manifest_free(struct manifest *m);
+
+/* Encodes and signs into out (appended; out must be empty). Errors: LIMIT when over MANIFEST_MAX. */
+int manifest_encode(struct bytes_out *out, const struct manifest *m, const struct key_secret *sign,
+                    struct err *e);
+/* Checks the signature of the encoded form. Errors: AUTH. */
+int manifest_verify(const void *p, size_t len, const struct key_public *signer, struct err *e);
+/* SHA-256 of the whole encoded manifest. */
+void manifest_digest(struct digest *out, const void *p, size_t len);
+
+/* Number of parts that `len` bytes have. */
+uint32_t manifest_parts_of(uint64_t len);
+/* Bytes that part number n covers, from n * PART_SIZE. */
+uint32_t manifest_part_len(const struct manifest *m, uint32_t n);
+
+#endif

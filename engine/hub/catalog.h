@@ -1,0 +1,28 @@
+/* catalog.h: how a hub names objects and describes a committed RP in the store. Pure.
+ *
+ * Objects of a delta: "GROUP/RP16/DIGEST16.PPPP": RP in 16 hex digits, the first 8 bytes of the
+ * manifest's digest, the part in 4 hex digits. An object is a PART_SIZE slice of the delta file, the
+ * last ones with manifest and trailer. */
+#ifndef RELAIS_CATALOG_H
+#define RELAIS_CATALOG_H
+
+#include "manifest.h"
+#include "store.h"
+
+struct catalog_entry {
+    uint64_t rp_first, rp;
+    struct digest digest, parent;
+    int64_t cut_time, committed_time;
+    uint32_t flags; /* MANIFEST_* */
+    uint64_t file_len, plain_bytes;
+    uint32_t manifest_len;
+    char label[LABEL_MAX_LEN + 1];
+};
+
+void catalog_object_name(char dst[STORE_NAME_MAX], const char *group, uint64_t rp,
+                         const struct digest *digest, uint32_t part);
+int catalog_encode(struct store_head *out, const struct catalog_entry *entry);
+/* Errors: CORRUPT. */
+int catalog_decode(struct catalog_entry *out, const struct store_head *in, struct err *e);
+
+#endif

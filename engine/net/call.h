@@ -1,0 +1,47 @@
+/* call.h: requests and replies over a link, many in flight: the client's side of the protocol.
+ *
+ * A caller owns its link and a fiber that receives replies and answers pings; it pings on its own
+ * when nothing came for a while, and breaks the link when a pong stays out (half-dead links are
+ * found in seconds). After a break every call, waiting or new, fails with the reason. */
+#ifndef RELAIS_CALL_H
+#define RELAIS_CALL_H
+
+#include "link.h"
+
+struct caller;
+
+/* Takes over the link, sends Hello and waits for Welcome. Errors: NET, PROTO, AUTH. (waits) */
+int caller_new(struct caller **out, struct link *l, struct err *e);
+/* Breaks the link, fails what is waiting, frees. No fiber may be inside a call_*. (waits) */
+void caller_free(struct caller *c);
+/* 0 while it works; else the error that broke it. */
+int caller_broken(const struct caller *c, struct err *e);
+struct link *caller_link(struct caller *c);
+
+struct call {
+    uint8_t expect;       /* type of the reply */
+    void *payload;        /* where the reply's payload goes; NULL: none is accepted */
+    uint32_t payload_cap;
+    uint32_t payload_len; /* what came */
+    struct message reply; /* valid after call_wait until call_end */
+    /* call.c's */
+    struct caller *caller;
+    struct call *next;
+    uint32_t id;
+    int state;
+    struct fiber_cond arrived;
+    struct err err;
+};
+
+/* Sends the request; at most CALLS_MAX are in flight, the next waits its turn. 0: call_wait must
+ * follow. (waits) */
+int call_start(struct caller *c, struct call *call, uint8_t type, const ProtobufCMessage *any,
+               const void *payload, uint32_t payload_len, struct err *e);
+/* Sends a frame that gets no reply (pieces of a part but the last). (waits) */
+int call_send(struct caller *c, uint8_t type, const ProtobufCMessage *any, const void *payload,
+              uint32_t payload_len, struct err *e);
+/* Waits for the reply. A Refused reply becomes the error it carries. Must be followed by call_end. */
+int call_wait(struct call *call, struct err *e);
+void call_end(struct call *call);
+
+#endif

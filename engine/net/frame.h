@@ -1,0 +1,63 @@
+/* frame.h: the unit of the link and of the control socket.
+ *
+ *   0       2     3      4             8                12              16
+ *   | magic | type| zero | request id  | message length | payload length| message | payload |
+ *
+ * little-endian; magic 0x4c52; message (protobuf) <= MESSAGE_MAX, payload <= PAYLOAD_MAX. A reply
+ * carries the id of its request. Pure: bytes in, decision out. */
+#ifndef RELAIS_FRAME_H
+#define RELAIS_FRAME_H
+
+#include "bounds.h"
+#include "err.h"
+
+#include <stdint.h>
+
+#define FRAME_HEADER_LEN 16
+#define FRAME_MAGIC      0x4c52u
+
+/* Type number, protobuf-c type, whether a payload may follow. Numbers are the wire's. */
+#define FRAME_TYPES(X)                                                                             \
+    X(1, Hello, hello, 0)                                                                          \
+    X(2, Welcome, welcome, 0)                                                                      \
+    X(3, Refused, refused, 0)                                                                      \
+    X(4, Ping, ping, 0)                                                                            \
+    X(5, Pong, pong, 0)                                                                            \
+    X(10, HeadGet, head_get, 0)                                                                    \
+    X(11, Head, head, 1)                                                                           \
+    X(12, Offer, offer, 1)                                                                         \
+    X(13, Need, need, 0)                                                                           \
+    X(14, Part, part, 1)                                                                           \
+    X(15, PartStored, part_stored, 0)                                                              \
+    X(16, Commit, commit, 0)                                                                       \
+    X(17, Committed, committed, 0)                                                                 \
+    X(20, HistoryGet, history_get, 0)                                                              \
+    X(21, History, history, 0)                                                                     \
+    X(22, Fetch, fetch, 0)                                                                         \
+    X(23, Fetched, fetched, 1)                                                                     \
+    X(24, TerritoryGet, territory_get, 0)                                                          \
+    X(25, Territory, territory, 0)                                                                 \
+    X(40, StatusGet, status_get, 0)                                                                \
+    X(41, Status, status, 0)                                                                       \
+    X(42, MarkSet, mark_set, 0)                                                                    \
+    X(43, Marked, marked, 0)
+
+enum frame_type {
+#define X(number, Type, snake, payload) FRAME_##Type = number,
+    FRAME_TYPES(X)
+#undef X
+};
+
+struct frame_header {
+    uint8_t type;
+    uint32_t id;
+    uint32_t message_len, payload_len;
+};
+
+const char *frame_type_name(uint8_t type); /* "Offer"; "?" when unknown */
+void frame_header_encode(uint8_t dst[FRAME_HEADER_LEN], const struct frame_header *h);
+/* Errors: PROTO (magic, unknown type, payload where none may be), LIMIT (lengths). */
+int frame_header_decode(struct frame_header *out, const uint8_t src[FRAME_HEADER_LEN],
+                        struct err *e);
+
+#endif

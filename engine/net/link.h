@@ -1,0 +1,57 @@
+/* link.h: a connection that carries frames: TLS 1.3 with both ends pinned, or a plain unix socket.
+ *
+ * Identity is WireGuard's habit: a peer is a name and a public key. Each end shows a self-signed
+ * certificate made from its Ed25519 link key; no CA, no names, no expiry is looked at, only whether
+ * the key is pinned (RFC 8446; certificate as carrier as RFC 5280). All calls (wait). One fiber may
+ * read while others write: writes are whole frames under a fair lock. */
+#ifndef RELAIS_LINK_H
+#define RELAIS_LINK_H
+
+#include "fio.h"
+#include "key.h"
+#include "message.h"
+
+struct link;
+struct tls; /* our key, the pinned peers */
+
+struct tls_peer {
+    char name[NAME_MAX_LEN + 1];
+    struct key_public key; /* KEY_LINK */
+};
+/* Copies the peers; borrows the key, which must outlive it. Errors: INTERNAL. */
+int tls_new(struct tls **out, const struct key_secret *link_key, const struct tls_peer *peers,
+            size_t count, struct err *e);
+void tls_free(struct tls *t);
+
+/* Takes over fd (closed in any case). The handshake must end within timeout_ns. expect: the peer that
+ * must answer (connecting), NULL: any pinned one (accepting). Errors: AUTH (not pinned, or not the
+ * one expected; names the fingerprint it showed), NET, PROTO. */
+int link_tls_connect(struct link **out, int fd, struct tls *t, const char *expect,
+                     uint64_t timeout_ns, struct err *e);
+int link_tls_accept(struct link **out, int fd, struct tls *t, uint64_t timeout_ns, struct err *e);
+/* A unix socket: who may connect is the file mode's business. */
+int link_plain(struct link **out, int fd, struct err *e);
+
+/* "" for plain links. */
+const char *link_peer(const struct link *l);
+
+/* Sends one frame. payload stays the caller's. No progress for timeout ns: NET. */
+int link_send(struct link *l, uint8_t type, uint32_t id, const ProtobufCMessage *any,
+              const void *payload, uint32_t payload_len, struct err *e);
+/* Receives the header and message of the next frame into h and m. Its payload, if h says there is
+ * one, must be taken with link_recv_payload (in one or more calls) before the next link_recv. Nothing
+ * for idle_ns: NET. End of stream between frames: ERR_NET with h->type 0. */
+int link_recv(struct link *l, struct frame_header *h, struct message *m, uint64_t idle_ns,
+              struct err *e);
+int link_recv_payload(struct link *l, void *dst, uint32_t len, struct err *e);
+
+/* Payload and message bytes that went out and came in, whole life. */
+uint64_t link_bytes_out(const struct link *l);
+uint64_t link_bytes_in(const struct link *l);
+
+/* Makes every call in flight on it fail soon. Idempotent. Does not free. */
+void link_shutdown(struct link *l);
+/* Closes and frees; no call may be in flight. Works in a cancelled fiber. */
+void link_close(struct link *l);
+
+#endif

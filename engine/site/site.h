@@ -1,0 +1,33 @@
+/* site.h: the site role: scans volumes, seals what changed, spools it, ships it to the hub. */
+#ifndef RELAIS_SITE_H
+#define RELAIS_SITE_H
+
+#include "config.h"
+#include "fio.h"
+#include "key.h"
+#include "link.h"
+#include "relais.pb-c.h"
+
+struct site;
+
+struct site_keys { /* borrowed; outlive the site */
+    const struct key_secret *sign, *hash;
+    struct tls *tls;
+};
+
+/* Recovers spool and state, starts a fiber per group and the shipper. config is borrowed. Errors: IO,
+ * SPACE, CORRUPT (state that recovery cannot explain; names the file and what to do). (waits) */
+int site_start(struct site **out, const struct config *config, const struct site_keys *keys,
+               struct err *e);
+/* Asks for a cut now, labelled (may be ""). With wait_committed, returns when the hub has committed
+ * it, else when it is sealed. *rp: the complete RP it became. Errors: NOENT (no such group), AGAIN,
+ * whatever made the cut fail. (waits) */
+int site_mark(struct site *s, const char *group, const char *label, bool wait_committed,
+              uint64_t *rp, bool *committed, struct err *e);
+/* Fills the site's part of the status; strings and arrays live in `arena`-like storage of the site
+ * and stay valid until the next call. */
+void site_status(struct site *s, Relais__Status *out);
+/* Stops fibers, leaves spool and state as a crash would, only tidier; frees. (waits) */
+void site_stop(struct site *s);
+
+#endif

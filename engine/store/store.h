@@ -1,0 +1,73 @@
+/* store.h: where a hub keeps deltas. The second seam: dir (plain files) and rados (Ceph).
+ *
+ * Objects are immutable once put: names contain the digest of the delta they belong to, a put of a
+ * name that exists is idempotent. The only thing that changes is a group's head, and it moves by
+ * compare-and-set, together with the catalog entry of the RP it moves to. Two hubs may share a rados
+ * store; a dir store is locked by the one that opened it.
+ *
+ * All calls (wait) and are for fibers of the io the store was opened on. `site` is the namespace. A
+ * call that timed out may still take effect later: callers repeat it. */
+#ifndef RELAIS_STORE_H
+#define RELAIS_STORE_H
+
+#include "bounds.h"
+#include "err.h"
+#include "fio.h"
+
+struct store_head {
+    uint64_t rp; /* 0: the group has no head yet, and value is empty */
+    uint16_t len;
+    uint8_t value[STORE_ENTRY_MAX]; /* the hub's catalog entry of that RP (opaque here) */
+};
+
+struct store_names {
+    uint32_t count;
+    char (*names)[STORE_NAME_MAX];
+};
+
+struct store;
+struct store_ops {
+    /* Durable when it returns 0. Errors: SPACE, IO, AGAIN (the store cannot serve now). */
+    int (*put)(struct store *, const char *site, const char *name, const void *data, size_t len,
+               struct err *);
+    /* Reads exactly len bytes at off. Errors: NOENT, CORRUPT (the object is shorter), IO, AGAIN. */
+    int (*get)(struct store *, const char *site, const char *name, uint64_t off, void *buf,
+               size_t len, struct err *);
+    /* Size of an object. Errors: NOENT, IO, AGAIN. */
+    int (*size)(struct store *, const char *site, const char *name, uint64_t *out, struct err *);
+    /* Names that start with prefix and sort after `after` ("" for the first), sorted, at most
+     * STORE_LIST_MAX; the caller frees out->names. */
+    int (*list)(struct store *, const char *site, const char *prefix, const char *after,
+                struct store_names *out, struct err *);
+    /* 0 also when it is not there. */
+    int (*remove)(struct store *, const char *site, const char *name, struct err *);
+
+    /* The newest. 0 with rp 0 when there is none. */
+    int (*head)(struct store *, const char *site, const char *group, struct store_head *out,
+                struct err *);
+    /* Moves the head from exactly `from` (rp 0: creates) to `to`, atomically and durably, and adds
+     * `to` to the catalog. Errors: CONFLICT (the head is another), SPACE, IO, AGAIN. After IO or AGAIN
+     * it may have happened: read the head. */
+    int (*move_head)(struct store *, const char *site, const char *group,
+                     const struct store_head *from, const struct store_head *to, struct err *);
+    /* Catalog entries with rp > after, ascending, at most max; *count tells how many. */
+    int (*catalog)(struct store *, const char *site, const char *group, uint64_t after,
+                   struct store_head *out, uint32_t max, uint32_t *count, struct err *);
+    /* Groups of a site that have a head, sorted. The caller frees out->names. */
+    int (*groups)(struct store *, const char *site, struct store_names *out, struct err *);
+    void (*close)(struct store *);
+};
+struct store {
+    const struct store_ops *ops;
+};
+
+/* dir: root is made when missing. Errors: IO; AGAIN when another process has it open. (waits) */
+int store_dir_open(struct store **out, const char *root, struct err *e);
+
+/* rados: connects (bounded by a timeout), checks that the pool exists and may be written. user is the
+ * cephx name without "client.". Errors: NET (no monitor answers), AUTH (refused), NOENT (no such
+ * pool), each naming what to do. (waits) */
+int store_rados_open(struct store **out, const char *ceph_conf, const char *user,
+                     const char *keyring, const char *pool, struct err *e);
+
+#endif
