@@ -70,8 +70,10 @@ struct seal_result {
 void seal_extent(struct seal *s, const struct seal_key *k, int level, const struct seal_ad *ad,
                  const void *plain, uint8_t *out, struct seal_result *r);
 
-/* Opens a data extent into plain (sectors*4096 bytes). On error plain is wiped. Errors: AUTH when the
- * tag does not fit, CORRUPT when it fits but does not decompress to the length. */
+/* Opens a data extent into plain (sectors*4096 bytes; ad->sectors is in 1..EXTENT_SECTORS, as index.h
+ * checks). On error plain is wiped. Errors: AUTH when the tag does not fit, CORRUPT when it fits but
+ * does not decompress to the length (or sealed_len cannot be right), INPUT for a kind or codec that
+ * only a newer version knows. */
 int seal_open(struct seal *s, const struct seal_key *k, const struct seal_ad *ad,
               const uint8_t *sealed, uint32_t sealed_len, const uint8_t tag[SEAL_TAG_LEN],
               void *plain, struct err *e);
