@@ -19,8 +19,8 @@ int caller_broken(const struct caller *c, struct err *e);
 struct link *caller_link(struct caller *c);
 
 struct call {
-    uint8_t expect;       /* type of the reply */
-    void *payload;        /* where the reply's payload goes; NULL: none is accepted */
+    uint8_t expect; /* type of the reply */
+    void *payload;  /* where the reply's payload goes; NULL: none is accepted */
     uint32_t payload_cap;
     uint32_t payload_len; /* what came */
     struct message reply; /* valid after call_wait until call_end */
@@ -40,7 +40,8 @@ int call_start(struct caller *c, struct call *call, uint8_t type, const Protobuf
 /* Sends a frame that gets no reply (pieces of a part but the last). (waits) */
 int call_send(struct caller *c, uint8_t type, const ProtobufCMessage *any, const void *payload,
               uint32_t payload_len, struct err *e);
-/* Waits for the reply. A Refused reply becomes the error it carries. Must be followed by call_end. */
+/* Waits for the reply. A Refused reply becomes the error it carries. Must be followed by call_end.
+ */
 int call_wait(struct call *call, struct err *e);
 void call_end(struct call *call);
 

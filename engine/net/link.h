@@ -23,9 +23,9 @@ int tls_new(struct tls **out, const struct key_secret *link_key, const struct tl
             size_t count, struct err *e);
 void tls_free(struct tls *t);
 
-/* Takes over fd (closed in any case). The handshake must end within timeout_ns. expect: the peer that
- * must answer (connecting), NULL: any pinned one (accepting). Errors: AUTH (not pinned, or not the
- * one expected; names the fingerprint it showed), NET, PROTO. */
+/* Takes over fd (closed in any case). The handshake must end within timeout_ns. expect: the peer
+ * that must answer (connecting), NULL: any pinned one (accepting). Errors: AUTH (not pinned, or not
+ * the one expected; names the fingerprint it showed), NET, PROTO. */
 int link_tls_connect(struct link **out, int fd, struct tls *t, const char *expect,
                      uint64_t timeout_ns, struct err *e);
 int link_tls_accept(struct link **out, int fd, struct tls *t, uint64_t timeout_ns, struct err *e);
@@ -39,8 +39,8 @@ const char *link_peer(const struct link *l);
 int link_send(struct link *l, uint8_t type, uint32_t id, const ProtobufCMessage *any,
               const void *payload, uint32_t payload_len, struct err *e);
 /* Receives the header and message of the next frame into h and m. Its payload, if h says there is
- * one, must be taken with link_recv_payload (in one or more calls) before the next link_recv. Nothing
- * for idle_ns: NET. End of stream between frames: ERR_NET with h->type 0. */
+ * one, must be taken with link_recv_payload (in one or more calls) before the next link_recv.
+ * Nothing for idle_ns: NET. End of stream between frames: ERR_NET with h->type 0. */
 int link_recv(struct link *l, struct frame_header *h, struct message *m, uint64_t idle_ns,
               struct err *e);
 int link_recv_payload(struct link *l, void *dst, uint32_t len, struct err *e);
