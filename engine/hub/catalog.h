@@ -1,8 +1,8 @@
 /* catalog.h: how a hub names objects and describes a committed RP in the store. Pure.
  *
  * Objects of a delta: "GROUP/RP16/DIGEST16.PPPP": RP in 16 hex digits, the first 8 bytes of the
- * manifest's digest, the part in 4 hex digits. An object is a PART_SIZE slice of the delta file, the
- * last ones with manifest and trailer. */
+ * manifest's digest, the part in 4 hex digits. An object is a PART_SIZE slice of the delta file,
+ * the last ones with manifest and trailer. */
 #ifndef RELAIS_CATALOG_H
 #define RELAIS_CATALOG_H
 

@@ -10,10 +10,12 @@
 
 struct hub;
 
-/* Starts the listener. config, store and tls are borrowed. Errors: NET (address in use: names it). (waits) */
+/* Starts the listener. config, store and tls are borrowed. Errors: NET (address in use: names it).
+ * (waits) */
 int hub_start(struct hub **out, const struct config *config, struct store *store, struct tls *tls,
               struct err *e);
-/* Same as site_status, for the hub's part. territory: also all groups, read from the store. (waits) */
+/* Same as site_status, for the hub's part. territory: also all groups, read from the store. (waits)
+ */
 int hub_status(struct hub *h, bool territory, Relais__Status *out, struct err *e);
 /* Breaks connections, waits for puts in flight, frees. (waits) */
 void hub_stop(struct hub *h);

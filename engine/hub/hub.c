@@ -1,0 +1,146 @@
+#include "log.h"
+#include "session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Joins the fibers of connections that ended. */
+static void reap(struct hub *h)
+{
+    for (struct session **at = &h->sessions; *at;) {
+        struct session *s = *at;
+        if (s->done) {
+            *at = s->next;
+            session_free(s);
+        } else {
+            at = &s->next;
+        }
+    }
+    if (!h->sessions) {
+        pool_trim(&h->parts);
+        pool_trim(&h->fetches);
+    }
+}
+
+static void accept_loop(void *arg)
+{
+    struct hub *h = arg;
+    while (!fiber_cancelled()) {
+        struct io_addr from = {0};
+        int fd = fio_accept(h->listen_fd, &from);
+        reap(h);
+        if (fd < 0) {
+            if (fd == -ECANCELED)
+                break;
+            /* Out of descriptors, most likely: those that are connected go on. */
+            log_warn("hub: accepting a connection: %s", strerror(-fd));
+            (void)fiber_sleep(IO_S);
+            continue;
+        }
+        if (h->live >= h->config->connections_max) {
+            log_warn("hub: connection from %s:%u refused: %u are open, as many as connections-max "
+                     "allows",
+                     from.host, from.port, h->live);
+            fio_close_always(fd);
+            continue;
+        }
+        session_start(h, fd, &from);
+    }
+}
+
+static int parse_signers(struct hub *h, struct err *e)
+{
+    const struct config *c = h->config;
+    h->sign = err_calloc(c->peer_count, sizeof *h->sign);
+    for (unsigned i = 0; i < c->peer_count; i++) {
+        h->sign[i].kind = KEY_KINDS;
+        if (c->peers[i].sign_key[0] &&
+            key_public_parse(&h->sign[i], KEY_SIGN, c->peers[i].sign_key, e) < 0)
+            return err_prefix(e, "%s:%d: sign key of peer %s", c->file, c->peers[i].line,
+                              c->peers[i].name);
+    }
+    return 0;
+}
+
+int hub_start(struct hub **out, const struct config *config, struct store *store, struct tls *tls,
+              struct err *e)
+{
+    struct hub *h = err_calloc(1, sizeof *h);
+    uint64_t parts = config->hub_memory / PART_SIZE;
+    struct io_addr addr = {0};
+    h->io = fiber_io();
+    h->config = config;
+    h->store = store;
+    h->tls = tls;
+    pool_init(&h->parts, PART_SIZE, parts < 1 ? 1 : parts > 4096 ? 4096 : (unsigned)parts);
+    pool_init(&h->fetches, PAYLOAD_MAX, HUB_FETCHES_MAX);
+    int rc = parse_signers(h, e);
+    if (rc < 0)
+        goto fail;
+    memcpy(addr.host, config->listen.host, sizeof addr.host);
+    addr.port = config->listen.port;
+    h->listen_fd = fio_listen(&addr, 0);
+    if (h->listen_fd < 0) {
+        (void)err_os(e, h->listen_fd, "hub: listening on %s:%u",
+                     addr.host[0] ? addr.host : "any address", addr.port);
+        e->code = ERR_NET;
+        rc = -ERR_NET;
+        goto fail;
+    }
+    h->acceptor = fiber_spawn(h->io, "hub-accept", accept_loop, h);
+    log_notice("hub: listening on %s:%u", addr.host[0] ? addr.host : "any address", addr.port);
+    *out = h;
+    return 0;
+fail:
+    pool_free(&h->parts);
+    pool_free(&h->fetches);
+    free(h->sign);
+    free(h);
+    return rc;
+}
+
+int hub_status(struct hub *h, bool territory, Relais__Status *out, struct err *e)
+{
+    out->has_hub = true;
+    out->hub_connections = h->live;
+    out->n_hub_groups = 0;
+    if (!territory)
+        return 0;
+    struct territory t = {0};
+    for (unsigned i = 0; i < h->config->peer_count; i++) {
+        if (h->sign[i].kind != KEY_SIGN)
+            continue;
+        int rc = territory_add(&t, h, h->config->peers[i].name, e);
+        if (rc < 0) {
+            territory_free(&t);
+            return rc;
+        }
+    }
+    territory_free(&h->status);
+    h->status = t;
+    out->n_hub_groups = t.count;
+    out->hub_groups = t.groups;
+    return 0;
+}
+
+void hub_stop(struct hub *h)
+{
+    if (!h)
+        return;
+    fiber_cancel(h->acceptor);
+    fiber_join(h->acceptor);
+    fio_close_always(h->listen_fd);
+    for (struct session *s = h->sessions; s; s = s->next)
+        session_break(s);
+    while (h->sessions) {
+        struct session *s = h->sessions;
+        h->sessions = s->next;
+        session_free(s);
+    }
+    territory_free(&h->status);
+    pool_free(&h->parts);
+    pool_free(&h->fetches);
+    free(h->sign);
+    free(h);
+}

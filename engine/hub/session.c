@@ -1,0 +1,261 @@
+#include "session.h"
+
+#include "log.h"
+#include "units.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int session_reply(struct session *s, uint8_t type, uint32_t id, const ProtobufCMessage *any,
+                  struct err *e)
+{
+    return link_send(s->link, type, id, any, NULL, 0, e);
+}
+
+int session_refuse(struct session *s, uint32_t id, struct err *e)
+{
+    Relais__Refused r = RELAIS__REFUSED__INIT;
+    enum err_code code = e->code;
+    /* A put or get that our own stopping interrupted is nothing the peer did. */
+    if (code == ERR_CANCELED)
+        (void)err_set(e, ERR_AGAIN, "the hub is stopping; try again later");
+    r.code = (uint32_t)e->code;
+    r.text = e->text;
+    log_warn("hub: %s: refused (%s): %s", s->peer, err_name(e->code), e->text);
+    struct err sending = ERR_INIT;
+    int rc = session_reply(s, FRAME_Refused, id, &r.base, &sending);
+    if (code == ERR_PROTO || code == ERR_CANCELED)
+        return -(int)code;
+    if (rc < 0)
+        *e = sending;
+    return rc;
+}
+
+int session_wait(struct session *s, struct fiber_cond *c, struct err *e)
+{
+    int res = fiber_wait(c, HUB_PING_NS);
+    if (res == -ECANCELED)
+        return err_set(e, ERR_CANCELED, "the hub is stopping");
+    if (res == -ETIMEDOUT) {
+        Relais__Ping ping = RELAIS__PING__INIT;
+        return session_reply(s, FRAME_Ping, 0, &ping.base, e);
+    }
+    return 0;
+}
+
+int session_check_name(const char *what, const char *name, struct err *e)
+{
+    if (bytes_is_name(name))
+        return 0;
+    return err_set(e, ERR_PROTO, "%s \"%.60s\" is not a name: a-z, 0-9 and -, at most %u long",
+                   what, name, NAME_MAX_LEN);
+}
+
+int session_check_digest(struct digest *out, const ProtobufCBinaryData *in, struct err *e)
+{
+    if (in->len != DIGEST_LEN)
+        return err_set(e, ERR_PROTO, "a digest has %u bytes, not %zu", DIGEST_LEN, in->len);
+    memcpy(out->b, in->data, DIGEST_LEN);
+    return 0;
+}
+
+/* ---- jobs ---- */
+
+static void job_main(void *arg)
+{
+    struct job *j = arg;
+    j->run(j);
+    j->done = true;
+    fiber_wake_all(&j->s->job_ended);
+}
+
+static void jobs_reap(struct session *s, bool all)
+{
+    for (struct job **at = &s->jobs; *at;) {
+        struct job *j = *at;
+        if (j->done || all) {
+            fiber_join(j->fiber);
+            *at = j->next;
+            s->job_count--;
+            free(j);
+        } else {
+            at = &j->next;
+        }
+    }
+}
+
+int session_spawn(struct session *s, const struct job *job, struct err *e)
+{
+    for (;;) {
+        jobs_reap(s, false);
+        if (s->job_count < HUB_JOBS_MAX)
+            break;
+        int rc = session_wait(s, &s->job_ended, e);
+        if (rc < 0)
+            return rc;
+    }
+    struct job *j = err_malloc(sizeof *j);
+    *j = *job;
+    j->s = s;
+    j->done = false;
+    j->next = s->jobs;
+    s->jobs = j;
+    s->job_count++;
+    j->fiber = fiber_spawn(s->hub->io, "hub-job", job_main, j);
+    return 0;
+}
+
+/* ---- the connection ---- */
+
+static int greet(struct session *s, struct err *e)
+{
+    struct hub *h = s->hub;
+    struct frame_header f = {0};
+    char name[NAME_MAX_LEN + 1], software[] = "relais " RELAIS_VERSION;
+    int rc = link_tls_accept(&s->link, s->fd, h->tls, HUB_HANDSHAKE_NS, e);
+    s->fd = -1;
+    if (rc < 0)
+        return rc;
+    (void)snprintf(s->peer, sizeof s->peer, "%s", link_peer(s->link));
+    s->config = config_peer(h->config, s->peer);
+    if (!s->config)
+        return err_set(e, ERR_AUTH, "peer %s is not in the configuration", s->peer);
+    if (h->sign[s->config - h->config->peers].kind == KEY_SIGN)
+        s->sign = &h->sign[s->config - h->config->peers];
+    rc = link_recv(s->link, &f, &s->msg, HUB_HANDSHAKE_NS, e);
+    if (rc < 0)
+        return rc;
+    if (f.type != FRAME_Hello || s->msg.hello->version != HUB_PROTOCOL) {
+        if (f.type != FRAME_Hello)
+            (void)err_set(e, ERR_PROTO, "%s came where Hello was due", frame_type_name(f.type));
+        else
+            (void)err_set(e, ERR_PROTO,
+                          "the peer speaks version %" PRIu32 " of the protocol, this hub %u: "
+                          "update the older of them",
+                          s->msg.hello->version, HUB_PROTOCOL);
+        return session_refuse(s, f.id, e);
+    }
+    Relais__Welcome w = RELAIS__WELCOME__INIT;
+    (void)snprintf(name, sizeof name, "%s", h->config->name);
+    w.version = HUB_PROTOCOL;
+    w.software = software;
+    w.name = name;
+    w.you = s->peer;
+    return session_reply(s, FRAME_Welcome, f.id, &w.base, e);
+}
+
+static int dispatch(struct session *s, const struct frame_header *f, struct err *e)
+{
+    const struct message *m = &s->msg;
+    switch (f->type) {
+    case FRAME_Ping: {
+        Relais__Pong pong = RELAIS__PONG__INIT;
+        pong.token = m->ping->token;
+        return session_reply(s, FRAME_Pong, f->id, &pong.base, e);
+    }
+    case FRAME_Pong:
+        return 0;
+    case FRAME_HeadGet:
+        return ingest_head_get(s, f->id, m->head_get, e);
+    case FRAME_Offer:
+        return ingest_offer(s, f, m->offer, e);
+    case FRAME_Part:
+        return ingest_part(s, f, m->part, e);
+    case FRAME_Commit:
+        return commit_ask(s, f->id, m->commit, e);
+    case FRAME_HistoryGet:
+        return serve_history(s, f->id, m->history_get, e);
+    case FRAME_Fetch:
+        return serve_fetch(s, f->id, m->fetch, e);
+    case FRAME_TerritoryGet:
+        return serve_territory(s, f->id, e);
+    default:
+        (void)err_set(e, ERR_PROTO, "%s is nothing a peer asks of a hub", frame_type_name(f->type));
+        return session_refuse(s, f->id, e);
+    }
+}
+
+/* One frame. Sets *ended at the end of the stream. */
+static int turn(struct session *s, bool *ended, struct err *e)
+{
+    struct frame_header f = {0};
+    int rc = link_recv(s->link, &f, &s->msg, HUB_IDLE_NS, e);
+    if (rc < 0) {
+        *ended = f.type == 0 && e->code == ERR_NET;
+        if (e->code == ERR_PROTO || e->code == ERR_LIMIT)
+            (void)session_refuse(s, f.id, e);
+        return rc;
+    }
+    /* A peer that keeps a buffer and lives on pings would keep memory from the others. */
+    if (s->partial.buf && io_now(s->hub->io) - s->partial.since > HUB_IDLE_NS) {
+        (void)err_set(e, ERR_PROTO,
+                      "part %" PRIu32 ": no piece came for %u s after the first %" PRIu32 " bytes",
+                      s->partial.part, (unsigned)(HUB_IDLE_NS / IO_S), s->partial.filled);
+        return session_refuse(s, f.id, e);
+    }
+    return dispatch(s, &f, e);
+}
+
+static void session_main(void *arg)
+{
+    struct session *s = arg;
+    struct err e = ERR_INIT;
+    char duration[UNITS_TEXT], in[UNITS_TEXT], out[UNITS_TEXT];
+    uint64_t since = io_now(s->hub->io);
+    bool ended = false;
+    int rc = greet(s, &e);
+    if (rc < 0) {
+        log_warn("hub: connection from %s:%u: %s", s->from.host, s->from.port, e.text);
+    } else {
+        log_info("hub: %s connected from %s:%u", s->peer, s->from.host, s->from.port);
+        while (rc == 0)
+            rc = turn(s, &ended, &e);
+    }
+    if (s->link)
+        link_shutdown(s->link);
+    jobs_reap(s, true);
+    ingest_drop(s);
+    if (s->link) {
+        units_duration(duration, io_now(s->hub->io) - since);
+        units_size(in, link_bytes_in(s->link));
+        units_size(out, link_bytes_out(s->link));
+        if (s->config)
+            log_info("hub: %s disconnected after %s, %s in, %s out%s%s", s->peer, duration, in, out,
+                     ended ? "" : ": ", ended ? "" : e.text);
+        link_close(s->link);
+        s->link = NULL;
+    } else {
+        fio_close_always(s->fd);
+    }
+    s->hub->live--;
+    s->done = true;
+}
+
+void session_start(struct hub *h, int fd, const struct io_addr *from)
+{
+    struct session *s = err_calloc(1, sizeof *s);
+    s->hub = h;
+    s->fd = fd;
+    s->from = *from;
+    message_init(&s->msg);
+    s->next = h->sessions;
+    h->sessions = s;
+    h->live++;
+    s->fiber = fiber_spawn(h->io, "hub-session", session_main, s);
+}
+
+void session_break(struct session *s)
+{
+    if (s->link)
+        link_shutdown(s->link);
+    fiber_cancel(s->fiber);
+}
+
+void session_free(struct session *s)
+{
+    fiber_join(s->fiber);
+    message_free(&s->msg);
+    free(s);
+}

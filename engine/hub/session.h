@@ -1,0 +1,196 @@
+/* session.h: what the files of the hub share: the hub, its connections, their jobs. Private.
+ *
+ * One fiber reads a connection and does what must stay in order (offers, pieces of parts); what may
+ * take long or overtake runs in jobs, a bounded number of fibers per connection: parts that are
+ * checked and stored, ranges that are fetched, commits. hub.c owns hubs, session.c connections and
+ * jobs, ingest.c offers and parts, commit.c moves heads, serve.c reads. */
+#ifndef RELAIS_SESSION_H
+#define RELAIS_SESSION_H
+
+#include "catalog.h"
+#include "delta.h"
+#include "hub.h"
+#include "pool.h"
+
+#include <inttypes.h>
+
+#define HUB_PROTOCOL     1u
+#define HUB_HANDSHAKE_NS (10 * IO_S)
+#define HUB_IDLE_NS      (30 * IO_S)
+#define HUB_PING_NS      (4 * IO_S) /* a peer that waits for memory hears of us this often */
+#define HUB_JOBS_MAX     16u        /* of one connection */
+#define HUB_OFFERS_MAX   16u        /* of one connection, open at once */
+#define HUB_COMMITS_MAX  32u        /* of one connection, waiting */
+#define HUB_FETCHES_MAX  64u        /* of all connections, with a buffer */
+#define HUB_HISTORY_PAGE 200u       /* points in one reply: fits MESSAGE_MAX with full labels */
+#define HUB_KNOWN        8u         /* catalog entries a connection remembers */
+
+struct session;
+struct job;
+
+/* The groups of some sites, as messages, with the storage of their strings. */
+struct territory_row {
+    Relais__HubGroup group;
+    char site_name[NAME_MAX_LEN + 1], group_name[NAME_MAX_LEN + 1];
+};
+struct territory {
+    struct territory_row *rows;
+    Relais__HubGroup **groups; /* one pointer per row, as protobuf-c wants them */
+    size_t count;
+};
+
+struct hub {
+    struct io *io;
+    const struct config *config;
+    struct store *store;
+    struct tls *tls;
+    struct key_public *sign; /* of config->peers; .kind is KEY_KINDS where the peer signs nothing */
+    int listen_fd;
+    struct fiber *acceptor;
+    struct session *sessions;
+    unsigned live; /* sessions that have not ended */
+    struct pool parts, fetches;
+    struct territory status;
+};
+
+/* A delta that the peer offered on this connection and that is not committed. */
+struct offer {
+    struct offer *next; /* in the order they came */
+    unsigned refs;      /* the session's list, a partial part, jobs */
+    struct manifest m;
+    struct digest digest;
+    uint8_t *raw; /* the manifest as it came */
+    uint32_t raw_len;
+    uint64_t file_len, bytes_in, since;
+    uint32_t objects, lacking; /* objects of the file; parts not known to be stored */
+    uint8_t *stored;           /* a byte per part */
+};
+
+struct commit_request {
+    char group[NAME_MAX_LEN + 1];
+    struct digest digest;
+    uint32_t id;
+};
+
+struct session {
+    struct hub *hub;
+    struct session *next;
+    struct fiber *fiber;
+    struct link *link;
+    struct message msg;
+    int fd;
+    struct io_addr from;
+    char peer[NAME_MAX_LEN + 1];
+    const struct config_peer *config;
+    const struct key_public *sign; /* NULL: the peer signs nothing */
+    bool done;
+
+    struct job *jobs;
+    unsigned job_count;
+    struct fiber_cond job_ended;
+
+    struct offer *offers;
+    unsigned offer_count;
+    struct { /* the part that pieces arrive for; buf NULL: none */
+        struct offer *offer;
+        uint8_t *buf;
+        uint32_t part, filled, len;
+        uint64_t since; /* the last piece */
+    } partial;
+    struct commit_request commits[HUB_COMMITS_MAX];
+    unsigned commit_count;
+    bool committing;
+
+    struct { /* committed deltas that were fetched from lately */
+        char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
+        struct catalog_entry entry;
+    } known[HUB_KNOWN];
+    unsigned known_next;
+};
+
+/* What a job works on; run in its own fiber, freed by the session. */
+struct job {
+    struct session *s;
+    struct job *next;
+    struct fiber *fiber;
+    bool done;
+    void (*run)(struct job *);
+    uint32_t id; /* of the request */
+    union {
+        struct {
+            struct offer *offer;
+            uint8_t *buf;
+            uint32_t part, len;
+        } store;
+        struct {
+            char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
+            uint64_t rp, offset;
+            uint32_t length;
+            struct digest digest;
+        } fetch;
+        struct {
+            char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
+            uint64_t after;
+        } history;
+    };
+};
+
+/* ---- session.c ---- */
+
+/* Starts the fiber of an accepted connection, which takes over fd. */
+void session_start(struct hub *h, int fd, const struct io_addr *from);
+/* Breaks the connection; the fiber ends soon. */
+void session_break(struct session *s);
+void session_free(struct session *s); /* (waits for its fiber) */
+/* Sends Refused with what e says. Returns 0 when the connection can go on; PROTO ends it.
+ */
+int session_refuse(struct session *s, uint32_t id, struct err *e);
+int session_reply(struct session *s, uint8_t type, uint32_t id, const ProtobufCMessage *any,
+                  struct err *e);
+/* Waits on a condition and lets the peer hear of us meanwhile. (waits) */
+int session_wait(struct session *s, struct fiber_cond *c, struct err *e);
+/* Runs a copy of job in a fiber, after waiting for one of HUB_JOBS_MAX places. (waits) */
+int session_spawn(struct session *s, const struct job *job, struct err *e);
+/* Checks a name that came over the link. */
+int session_check_name(const char *what, const char *name, struct err *e);
+int session_check_digest(struct digest *out, const ProtobufCBinaryData *in, struct err *e);
+
+/* ---- ingest.c: handlers return 0, or an error that ends the connection ---- */
+
+int ingest_head_get(struct session *s, uint32_t id, const Relais__HeadGet *m, struct err *e);
+int ingest_offer(struct session *s, const struct frame_header *h, const Relais__Offer *m,
+                 struct err *e);
+int ingest_part(struct session *s, const struct frame_header *h, const Relais__Part *m,
+                struct err *e);
+/* Ends what a connection left half done. */
+void ingest_drop(struct session *s);
+void offer_unref(struct offer *o);
+struct offer *offer_find(struct session *s, const char *group, const struct digest *digest);
+/* Looks into the store which parts are there. (waits) */
+int offer_survey(struct session *s, struct offer *o, struct err *e);
+/* The peer must sign: AUTH otherwise. */
+int ingest_check_signer(const struct session *s, struct err *e);
+/* The newest committed entry; rp 0 when there is none. (waits) */
+int hub_head(struct hub *h, const char *site, const char *group, struct store_head *raw,
+             struct catalog_entry *out, struct err *e);
+
+/* ---- commit.c ---- */
+
+int commit_ask(struct session *s, uint32_t id, const Relais__Commit *m, struct err *e);
+
+/* ---- serve.c ---- */
+
+int serve_history(struct session *s, uint32_t id, const Relais__HistoryGet *m, struct err *e);
+int serve_fetch(struct session *s, uint32_t id, const Relais__Fetch *m, struct err *e);
+int serve_territory(struct session *s, uint32_t id, struct err *e);
+/* Reads a range of a committed delta's file from its objects. (waits) */
+int hub_read(struct hub *h, const char *site, const char *group, const struct catalog_entry *entry,
+             uint64_t off, void *buf, uint32_t len, struct err *e);
+
+/* ---- territory.c ---- */
+
+/* Adds all groups of a site. (waits) */
+int territory_add(struct territory *t, struct hub *h, const char *site, struct err *e);
+void territory_free(struct territory *t);
+
+#endif
