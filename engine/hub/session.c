@@ -16,11 +16,12 @@ int session_reply(struct session *s, uint8_t type, uint32_t id, const ProtobufCM
 
 int session_refuse(struct session *s, uint32_t id, struct err *e)
 {
-    Relais__Refused r = RELAIS__REFUSED__INIT;
+    Relais__Refused r;
     enum err_code code = e->code;
     /* A put or get that our own stopping interrupted is nothing the peer did. */
     if (code == ERR_CANCELED)
         (void)err_set(e, ERR_AGAIN, "the hub is stopping; try again later");
+    relais__refused__init(&r);
     r.code = (uint32_t)e->code;
     r.text = e->text;
     log_warn("hub: %s: refused (%s): %s", s->peer, err_name(e->code), e->text);
@@ -137,8 +138,9 @@ static int greet(struct session *s, struct err *e)
                           s->msg.hello->version, HUB_PROTOCOL);
         return session_refuse(s, f.id, e);
     }
-    Relais__Welcome w = RELAIS__WELCOME__INIT;
+    Relais__Welcome w;
     (void)snprintf(name, sizeof name, "%s", h->config->name);
+    relais__welcome__init(&w);
     w.version = HUB_PROTOCOL;
     w.software = software;
     w.name = name;
