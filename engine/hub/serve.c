@@ -24,12 +24,21 @@ int hub_read(struct hub *h, const char *site, const char *group, const struct ca
     return 0;
 }
 
-/* A peer reads its own groups. */
+/* A peer reads its own groups, and those that its `reads` names as SITE/GROUP or "SITE/" and a
+ * star. */
 static int check_reader(const struct session *s, const char *site, const char *group, struct err *e)
 {
+    char one[2 * NAME_MAX_LEN + 2], all[2 * NAME_MAX_LEN + 2];
     if (strcmp(site, s->peer) == 0)
         return 0;
-    return err_set(e, ERR_AUTH, "peer %s may not read %s/%s", s->peer, site, group);
+    (void)snprintf(one, sizeof one, "%s/%s", site, group);
+    (void)snprintf(all, sizeof all, "%s/*", site);
+    for (unsigned i = 0; i < s->config->read_count; i++)
+        if (strcmp(s->config->reads[i], one) == 0 || strcmp(s->config->reads[i], all) == 0)
+            return 0;
+    return err_set(e, ERR_AUTH,
+                   "peer %s may not read %s/%s: add it to reads in [peer %s] at the hub", s->peer,
+                   site, group, s->peer);
 }
 
 static int check_target(const struct session *s, const char *site, const char *group, struct err *e)
