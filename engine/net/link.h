@@ -35,23 +35,48 @@ int link_plain(struct link **out, int fd, struct err *e);
 /* "" for plain links. */
 const char *link_peer(const struct link *l);
 
-/* Sends one frame. payload stays the caller's. No progress for timeout ns: NET. */
+/* A link breaks once and for all: by an error below, by a fiber cancelled while its frame was under
+ * way, by link_shutdown. From then on every call fails with the reason. In TLS 1.3 a client learns
+ * only with its first link_recv that the server refused its key: AUTH. */
+
+#define LINK_SEND_NS     (30 * IO_S) /* without progress; then the peer is taken for gone */
+#define LINK_REKEY_BYTES (64 * GIB)  /* RFC 8446, 5.5: AES-GCM ages after 2^24.5 records */
+
+/* Sends one frame. payload stays the caller's. No progress for LINK_SEND_NS: NET. A message of more
+ * than MESSAGE_MAX: LIMIT, and the link stays whole; a payload of more than PAYLOAD_MAX is a
+ * defect. */
 int link_send(struct link *l, uint8_t type, uint32_t id, const ProtobufCMessage *any,
               const void *payload, uint32_t payload_len, struct err *e);
 /* Receives the header and message of the next frame into h and m. Its payload, if h says there is
  * one, must be taken with link_recv_payload (in one or more calls) before the next link_recv.
- * Nothing for idle_ns: NET. End of stream between frames: ERR_NET with h->type 0. */
+ * Nothing for idle_ns (FIBER_FOREVER: no limit): NET. Any error: h->type 0. Malformed frames:
+ * PROTO, LIMIT. */
 int link_recv(struct link *l, struct frame_header *h, struct message *m, uint64_t idle_ns,
               struct err *e);
+/* Its dst is not touched once the link is broken, even while the call has not returned yet. */
 int link_recv_payload(struct link *l, void *dst, uint32_t len, struct err *e);
+/* The peer closed in good order, between two frames. */
+bool link_ended(const struct link *l);
+
+/* Sends Refused with code and text of why; foreign bytes in the text are made fit to travel. */
+int link_refuse(struct link *l, uint32_t id, const struct err *why, struct err *e);
+/* For servers: answers the Ping that link_recv gave. */
+int link_answer_ping(struct link *l, const struct frame_header *h, const struct message *m,
+                     struct err *e);
 
 /* Payload and message bytes that went out and came in, whole life. */
 uint64_t link_bytes_out(const struct link *l);
 uint64_t link_bytes_in(const struct link *l);
+/* When (io_now) the peer last sent something, and last took something from us. */
+uint64_t link_last_in(const struct link *l);
+uint64_t link_last_out(const struct link *l);
 
-/* Makes every call in flight on it fail soon. Idempotent. Does not free. */
+/* Changes the key we send with, before the next frame. Happens by itself each LINK_REKEY_BYTES. */
+void link_rekey(struct link *l);
+/* Makes every call in flight on it fail soon. Idempotent. Does not free. Works in a cancelled
+ * fiber. */
 void link_shutdown(struct link *l);
-/* Closes and frees; no call may be in flight. Works in a cancelled fiber. */
+/* Closes and frees; no call may be in flight. NULL is fine. Works in a cancelled fiber. */
 void link_close(struct link *l);
 
 #endif
