@@ -23,15 +23,23 @@ struct index_entry {
 };
 
 struct index_writer {
-    struct bytes_out out;
-    struct index_entry last;
-    uint32_t count;
+    struct bytes_out out;    /* the encoded index: whole after every append */
+    struct index_entry last; /* as it is encoded, joined */
+    uint32_t count;          /* of entries in `out` */
+    /* index.c's */
+    uint16_t sources;
+    uint64_t last_from; /* where on its volume the entry before the last ended */
+    size_t last_at;     /* where in `out` the last entry starts */
+    bool last_opens;    /* the last entry is the first of its volume */
 };
-/* data_start: place of the first sealed byte. */
-void index_writer_init(struct index_writer *w, uint64_t data_start);
+/* data_start: place of the first sealed byte. sources: how many the manifest will list (an entry names
+ * its source only when there are several). Nothing is allocated before the first append. */
+void index_writer_init(struct index_writer *w, uint64_t data_start, uint16_t sources);
 void index_writer_free(struct index_writer *w);
-/* Sets entry->place from the running sum. Adjacent zero extents of one source are joined. False when
- * EXTENTS_MAX or INDEX_MAX is reached: nothing was added. Out of order is a defect (ASSERT). */
+/* Sets entry->place from the running sum. Adjacent zero extents of one source are joined (count then
+ * stays). False when EXTENTS_MAX or INDEX_MAX is reached: nothing was added. Out of order, or an entry
+ * that index_next would refuse, is a defect (ASSERT). The bound of the whole delta (DELTA_MAX) is the
+ * caller's. */
 bool index_append(struct index_writer *w, struct index_entry *entry);
 
 struct index_reader {
@@ -41,7 +49,7 @@ struct index_reader {
     uint16_t volumes, sources;
     uint64_t data_end;
 };
-/* Reads `count` entries; place runs from data_start and must not pass data_end; volume and source
+/* Reads `count` entries from memory that stays the caller's; place runs from data_start and must not pass data_end; volume and source
  * numbers stay below `volumes` and `sources`. */
 void index_reader_init(struct index_reader *r, const void *p, size_t len, uint32_t count,
                        uint16_t volumes, uint16_t sources, uint64_t data_start, uint64_t data_end);

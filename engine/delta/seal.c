@@ -15,21 +15,13 @@
 #define AD_LEN    56
 #define MAGIC_LEN 4
 
-/* Extents from here on are sampled before they are compressed: SAMPLE_LEN bytes of every
- * SAMPLE_STRIDE, so that X-rays in JPEG or encrypted databases cost a sixteenth of a compression.
- */
-#define SAMPLE_FROM   (64 * KIB)
-#define SAMPLE_STRIDE (64 * KIB)
-#define SAMPLE_LEN    SECTOR_SIZE
-#define SAMPLE_MAX    ((EXTENT_MAX / SAMPLE_STRIDE) * SAMPLE_LEN)
-
-/* Compressing pays when it saves a hundredth. Storing what would shrink by less costs at most that
- * much of the line, and opens without any work. */
-#define PAYS_DIVISOR 100
+/* Compressing pays when it saves 1/256: 16 bytes of a sector. There is no sampling first to spare
+ * the work on what is compressed already: zstd gives up on such bytes at 10 GB/s by itself, and a
+ * sample would store some extents that shrink. */
+#define PAYS_DIVISOR 256
 
 static const uint8_t zstd_magic[MAGIC_LEN] = {0x28, 0xb5, 0x2f, 0xfd};
 
-_Static_assert(SAMPLE_MAX <= EXTENT_MAX, "samples fit the scratch buffer");
 _Static_assert(SEAL_SALT_LEN == crypto_core_hchacha20_INPUTBYTES, "the salt is HChaCha20's input");
 _Static_assert(SEAL_TAG_LEN == crypto_aead_xchacha20poly1305_ietf_ABYTES, "Poly1305 tags");
 _Static_assert(SEAL_SALT_LEN + 8 == crypto_aead_xchacha20poly1305_ietf_NPUBBYTES,
@@ -43,13 +35,12 @@ struct cipher {
 };
 
 struct seal {
-    ZSTD_CCtx *compress, *sample;
+    ZSTD_CCtx *compress;
     ZSTD_DCtx *decompress;
     struct cipher enc, dec;
     int level;
     size_t scratch_len;
     uint8_t *scratch; /* a whole zstd frame; wiped: it holds plain text's shadow */
-    uint8_t *gather;  /* SAMPLE_MAX */
 };
 
 static void identity(uint8_t dst[SEAL_ID_LEN], const char *what, const char *site,
@@ -102,17 +93,14 @@ struct seal *seal_new(void)
     cipher_init(&s->dec, algorithm, 0);
     EVP_CIPHER_free(algorithm); /* the contexts hold it */
     s->compress = ZSTD_createCCtx();
-    s->sample = ZSTD_createCCtx();
     s->decompress = ZSTD_createDCtx();
-    ASSERT(s->compress && s->sample && s->decompress);
+    ASSERT(s->compress && s->decompress);
     /* The length is in the index, the tag detects changes, there are no dictionaries. */
     ASSERT(!ZSTD_isError(ZSTD_CCtx_setParameter(s->compress, ZSTD_c_contentSizeFlag, 0)));
     ASSERT(!ZSTD_isError(ZSTD_CCtx_setParameter(s->compress, ZSTD_c_checksumFlag, 0)));
     ASSERT(!ZSTD_isError(ZSTD_CCtx_setParameter(s->compress, ZSTD_c_dictIDFlag, 0)));
-    ASSERT(!ZSTD_isError(ZSTD_CCtx_setParameter(s->sample, ZSTD_c_compressionLevel, 1)));
     s->scratch_len = ZSTD_compressBound(EXTENT_MAX);
     s->scratch = err_malloc(s->scratch_len);
-    s->gather = err_malloc(SAMPLE_MAX);
     return s;
 }
 
@@ -123,12 +111,9 @@ void seal_free(struct seal *s)
     EVP_CIPHER_CTX_free(s->enc.ctx); /* wipes its key */
     EVP_CIPHER_CTX_free(s->dec.ctx);
     (void)ZSTD_freeCCtx(s->compress);
-    (void)ZSTD_freeCCtx(s->sample);
     (void)ZSTD_freeDCtx(s->decompress);
     sodium_memzero(s->scratch, s->scratch_len);
-    sodium_memzero(s->gather, SAMPLE_MAX);
     free(s->scratch);
-    free(s->gather);
     sodium_memzero(s, sizeof *s);
     free(s);
 }
@@ -199,24 +184,11 @@ static bool decrypt(struct cipher *c, const struct seal_key *k, const struct sea
     return EVP_CipherFinal_ex(c->ctx, none, &n) == 1;
 }
 
-/* Whether a sample of a large extent shrinks. Gathered into one piece, so that it costs one call
- * and finds what repeats from one place to the next. */
-static bool sample_pays(struct seal *s, const uint8_t *plain, size_t len)
-{
-    size_t n = 0, frame;
-    for (size_t at = 0; at + SAMPLE_LEN <= len; at += SAMPLE_STRIDE) {
-        memcpy(s->gather + n, plain + at, SAMPLE_LEN);
-        n += SAMPLE_LEN;
-    }
-    frame = ZSTD_compress2(s->sample, s->scratch, s->scratch_len, s->gather, n);
-    return ZSTD_isError(frame) || frame < n - n / PAYS_DIVISOR;
-}
-
 /* Length of the frame in scratch, 0 when storing is better. */
 static size_t try_compress(struct seal *s, int level, const uint8_t *plain, size_t len)
 {
     size_t frame;
-    if (level == 0 || (len >= SAMPLE_FROM && !sample_pays(s, plain, len)))
+    if (level == 0)
         return 0;
     if (level != s->level) {
         ASSERT(!ZSTD_isError(ZSTD_CCtx_setParameter(s->compress, ZSTD_c_compressionLevel, level)));

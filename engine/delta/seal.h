@@ -65,7 +65,7 @@ struct seal_result {
     uint8_t tag[SEAL_TAG_LEN];
 };
 /* Seals sectors*4096 bytes (EXTENT_DATA) into out (seal_bound bytes). ad->codec is chosen here
- * (stored when a cheap sample or the result shows that compressing does not pay) and returned.
+ * (stored when compressing does not pay) and returned.
  * Reentrant per struct seal; cannot fail. */
 void seal_extent(struct seal *s, const struct seal_key *k, int level, const struct seal_ad *ad,
                  const void *plain, uint8_t *out, struct seal_result *r);
