@@ -33,9 +33,11 @@ int fio_list(const char *path, struct io_names *out);
 int fio_space(const char *path, struct io_space *out);
 int fio_listen(const struct io_addr *addr, mode_t mode);
 int fio_accept(int fd, struct io_addr *peer);
+/* -ETIMEDOUT when there was no connection within timeout_ns. */
 int fio_connect(const struct io_addr *addr, uint64_t timeout_ns);
 /* -ETIMEDOUT when nothing came within timeout_ns. */
 int fio_recv(int fd, void *buf, size_t len, uint64_t timeout_ns);
+/* -ETIMEDOUT when nothing more was taken for timeout_ns. */
 int fio_send_all(int fd, const void *buf, size_t len, uint64_t timeout_ns);
 int fio_shutdown(int fd);
 int fio_work(enum io_work_class class, int (*fn)(void *arg), void *arg);
@@ -44,8 +46,8 @@ int fio_command(const char *command, uint64_t timeout_ns);
 /* Replaces the file at path as a whole: path.tmp is written, synced, renamed over it, and the
  * directory synced. After a crash the file is the old or the new one. Errors name the path. */
 int fio_replace_file(const char *path, const void *data, size_t len, mode_t mode, struct err *e);
-/* Reads a whole file of at most max bytes into *out (malloc'd, NUL behind it). Errors: NOENT, LIMIT,
- * IO. */
+/* Reads a whole file of at most max bytes into *out (malloc'd, NUL behind it). Errors: NOENT,
+ * LIMIT, IO. */
 int fio_load_file(const char *path, size_t max, void **out, size_t *len, struct err *e);
 
 #endif
