@@ -34,11 +34,12 @@ struct manifest {
     struct digest parent; /* of the manifest of RP rp_first-1; zero for RP 1 */
     int64_t cut_time;     /* ns UTC, the site's clock */
     uint32_t flags;
-    uint32_t extents;     /* entries in the index */
-    uint64_t plain_bytes, sealed_bytes; /* of data extents */
-    uint64_t frame_bytes; /* sum of the bare zstd frames (or stored bytes) */
-    uint64_t index_place; /* sealed bytes lie in [DELTA_HEADER_LEN, index_place) */
-    uint32_t index_len;   /* the index in [index_place, index_place + index_len) = manifest place */
+    uint32_t extents;      /* entries in the index */
+    uint64_t plain_bytes;  /* of the extents that have bytes (not of zero extents) */
+    uint64_t sealed_bytes; /* sum of sealed_len: exactly index_place - DELTA_HEADER_LEN */
+    uint64_t frame_bytes;  /* sum of the bare zstd frames (or stored bytes) */
+    uint64_t index_place;  /* sealed bytes lie in [DELTA_HEADER_LEN, index_place) */
+    uint32_t index_len; /* the index in [index_place, index_place + index_len) = manifest place */
     struct digest index_digest;
     uint16_t volume_count, source_count, key_count;
     struct manifest_volume *volumes;
@@ -53,7 +54,9 @@ struct manifest {
 int manifest_decode(struct manifest *out, const void *p, size_t len, struct err *e);
 void manifest_free(struct manifest *m);
 
-/* Encodes and signs into out (appended; out must be empty). Errors: LIMIT when over MANIFEST_MAX. */
+/* Encodes and signs into out (empty, from bytes_out(MANIFEST_MAX)). Errors: LIMIT when over
+ * MANIFEST_MAX, INPUT when the fields contradict each other or a bound: what would not be decoded
+ * is not signed. */
 int manifest_encode(struct bytes_out *out, const struct manifest *m, const struct key_secret *sign,
                     struct err *e);
 /* Checks the signature of the encoded form. Errors: AUTH. */
