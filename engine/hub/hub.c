@@ -18,8 +18,8 @@ static void reap(struct hub *h)
         }
     }
     if (!h->sessions) {
-        pool_trim(&h->parts);
-        pool_trim(&h->fetches);
+        bufpool_trim(&h->parts);
+        bufpool_trim(&h->fetches);
     }
 }
 
@@ -73,8 +73,8 @@ int hub_start(struct hub **out, const struct config *config, struct store *store
     h->config = config;
     h->store = store;
     h->tls = tls;
-    pool_init(&h->parts, PART_SIZE, parts < 1 ? 1 : parts > 4096 ? 4096 : (unsigned)parts);
-    pool_init(&h->fetches, PAYLOAD_MAX, HUB_FETCHES_MAX);
+    bufpool_init(&h->parts, PART_SIZE, parts < 1 ? 1 : parts > 4096 ? 4096 : (unsigned)parts);
+    bufpool_init(&h->fetches, PAYLOAD_MAX, HUB_FETCHES_MAX);
     int rc = parse_signers(h, e);
     if (rc < 0)
         goto fail;
@@ -93,8 +93,8 @@ int hub_start(struct hub **out, const struct config *config, struct store *store
     *out = h;
     return 0;
 fail:
-    pool_free(&h->parts);
-    pool_free(&h->fetches);
+    bufpool_free(&h->parts);
+    bufpool_free(&h->fetches);
     free(h->sign);
     free(h);
     return rc;
@@ -139,8 +139,8 @@ void hub_stop(struct hub *h)
         session_free(s);
     }
     territory_free(&h->status);
-    pool_free(&h->parts);
-    pool_free(&h->fetches);
+    bufpool_free(&h->parts);
+    bufpool_free(&h->fetches);
     free(h->sign);
     free(h);
 }

@@ -384,7 +384,7 @@ static void part_job(struct job *j)
     struct offer *o = j->store.offer;
     struct err e = ERR_INIT;
     int rc = part_check_and_put(s, j, &e);
-    pool_give(&s->hub->parts, j->store.buf);
+    bufpool_give(&s->hub->parts, j->store.buf);
     if (rc == 0) {
         Relais__PartStored reply = RELAIS__PART_STORED__INIT;
         offer_mark(o, j->store.part);
@@ -406,7 +406,7 @@ static int partial_begin(struct session *s, struct offer *o, uint32_t part, stru
     ASSERT(!s->partial.buf);
     /* The offer may be committed by a job, and dropped, while this waits. */
     o->refs++;
-    while (!(buf = pool_try(&s->hub->parts))) {
+    while (!(buf = bufpool_try(&s->hub->parts))) {
         int rc = session_wait(s, &s->hub->parts.freed, e);
         if (rc < 0) {
             offer_unref(o);
@@ -493,7 +493,7 @@ int ingest_part(struct session *s, const struct frame_header *h, const Relais__P
 void ingest_drop(struct session *s)
 {
     if (s->partial.buf) {
-        pool_give(&s->hub->parts, s->partial.buf);
+        bufpool_give(&s->hub->parts, s->partial.buf);
         offer_unref(s->partial.offer);
         memset(&s->partial, 0, sizeof s->partial);
     }

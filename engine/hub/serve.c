@@ -173,14 +173,14 @@ static int fetch(struct job *j, struct err *e)
                        " of a delta of %" PRIu64,
                        j->fetch.site, j->fetch.group, j->fetch.rp, j->fetch.length, j->fetch.offset,
                        entry.file_len);
-    uint8_t *buf = pool_take(&s->hub->fetches);
+    uint8_t *buf = bufpool_take(&s->hub->fetches);
     if (!buf)
         return err_set(e, ERR_CANCELED, "the hub is stopping");
     rc = hub_read(s->hub, j->fetch.site, j->fetch.group, &entry, j->fetch.offset, buf,
                   j->fetch.length, e);
     if (rc == 0)
         rc = link_send(s->link, FRAME_Fetched, j->id, &reply.base, buf, j->fetch.length, e);
-    pool_give(&s->hub->fetches, buf);
+    bufpool_give(&s->hub->fetches, buf);
     return rc;
 }
 

@@ -7,10 +7,10 @@
 #ifndef RELAIS_SESSION_H
 #define RELAIS_SESSION_H
 
+#include "bufpool.h"
 #include "catalog.h"
 #include "delta.h"
 #include "hub.h"
-#include "pool.h"
 
 #include <inttypes.h>
 
@@ -49,7 +49,7 @@ struct hub {
     struct fiber *acceptor;
     struct session *sessions;
     unsigned live; /* sessions that have not ended */
-    struct pool parts, fetches;
+    struct bufpool parts, fetches;
     struct territory status;
 };
 

@@ -1,8 +1,8 @@
 /* reader.h: opens any recovery point of a group and proves it.
  *
  * Talks to a hub through a caller. Trusts nothing it says: every manifest is checked against the
- * site's signing key and chained to its parent down to RP 1, every index against its manifest, every
- * extent against its tag. All calls (wait). */
+ * site's signing key and chained to its parent down to RP 1, every index against its manifest,
+ * every extent against its tag. All calls (wait). */
 #ifndef RELAIS_READER_H
 #define RELAIS_READER_H
 
@@ -19,36 +19,38 @@ struct reader_point {
     uint64_t file_len, plain_bytes;
 };
 
-/* Lists the group's history and verifies the chain of its manifests from RP 1 to the head. progress may
- * be NULL. Errors: NOENT (no such group), AUTH (signature), CHAIN (gap, fork, wrong parent: names the RP), NET. */
+/* Lists the group's history and verifies the chain of its manifests from RP 1 to the head. progress
+ * may be NULL. Errors: NOENT (no such group), AUTH (signature), CHAIN (gap, fork, wrong parent:
+ * names the RP), NET. */
 int reader_open(struct reader **out, struct caller *c, const char *site, const char *group,
                 const struct key_public *signer,
-                void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg, struct err *e);
+                void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
+                struct err *e);
 void reader_close(struct reader *r);
 const struct reader_point *reader_points(const struct reader *r, size_t *count);
-/* "12", "@2026-11-22T12:00Z" (the newest complete RP cut at or before), "" or "latest". Only complete
- * RPs. Errors: NOENT, naming what there is. */
+/* "12", "@2026-11-22T12:00Z" (the newest complete RP cut at or before), "" or "latest". Only
+ * complete RPs. Errors: NOENT, naming what there is. */
 int reader_find(const struct reader *r, const char *what, int64_t now, uint64_t *rp, struct err *e);
 /* The manifest of an RP; the reader's. */
 const struct manifest *reader_manifest(const struct reader *r, uint64_t rp);
 
 struct restore_progress {
-    uint64_t bytes_done, bytes_total;       /* of the volume's content to write */
-    uint64_t fetched;                        /* sealed bytes that came over the link */
+    uint64_t bytes_done, bytes_total; /* of the volume's content to write */
+    uint64_t fetched;                 /* sealed bytes that came over the link */
 };
 struct restore_options {
     struct key_secret *const *keys; /* restore keys */
     size_t key_count;
-    unsigned parallel;              /* fetches in flight; 0: default */
-    bool force;                     /* overwrite an existing target */
+    unsigned parallel; /* fetches in flight; 0: default */
+    bool force;        /* overwrite an existing target */
     void (*progress)(void *arg, const struct restore_progress *p);
     void *arg;
 };
-/* Restores a volume. A file target is written as TARGET.relais-part beside TARGET.relais-state (what
- * is done so far, so that the same command resumes), synced, then renamed to TARGET; a block device
- * is written in place (force needed). target NULL: fetches and verifies everything and writes nothing.
- * Errors: EXISTS, NOENT, AUTH (no key fits; a tag does not), CORRUPT, SPACE, IO, NET. On an error a
- * file target is as it was before. */
+/* Restores a volume. A file target is written as TARGET.relais-part beside TARGET.relais-state
+ * (what is done so far, so that the same command resumes), synced, then renamed to TARGET; a block
+ * device is written in place (force needed). target NULL: fetches and verifies everything and
+ * writes nothing. Errors: EXISTS, NOENT, AUTH (no key fits; a tag does not), CORRUPT, SPACE, IO,
+ * NET. On an error a file target is as it was before. */
 int reader_restore(struct reader *r, uint64_t rp, const char *volume, const char *target,
                    const struct restore_options *options, struct restore_progress *done,
                    struct err *e);

@@ -1,17 +1,17 @@
-#include "pool.h"
+#include "bufpool.h"
 
 #include "err.h"
 
 #include <stdlib.h>
 
-void pool_init(struct pool *p, size_t size, unsigned count)
+void bufpool_init(struct bufpool *p, size_t size, unsigned count)
 {
     ASSERT(count >= 1);
-    *p = (struct pool){.size = size, .max = count};
+    *p = (struct bufpool){.size = size, .max = count};
     p->idle = err_calloc(count, sizeof *p->idle);
 }
 
-uint8_t *pool_try(struct pool *p)
+uint8_t *bufpool_try(struct bufpool *p)
 {
     if (p->out == p->max)
         return NULL;
@@ -19,10 +19,10 @@ uint8_t *pool_try(struct pool *p)
     return p->idle_count ? p->idle[--p->idle_count] : err_malloc(p->size);
 }
 
-uint8_t *pool_take(struct pool *p)
+uint8_t *bufpool_take(struct bufpool *p)
 {
     for (;;) {
-        uint8_t *buf = pool_try(p);
+        uint8_t *buf = bufpool_try(p);
         if (buf)
             return buf;
         if (fiber_wait(&p->freed, FIBER_FOREVER) < 0)
@@ -30,7 +30,7 @@ uint8_t *pool_take(struct pool *p)
     }
 }
 
-void pool_give(struct pool *p, uint8_t *buf)
+void bufpool_give(struct bufpool *p, uint8_t *buf)
 {
     ASSERT(p->out > 0 && p->idle_count < p->max);
     p->out--;
@@ -40,16 +40,16 @@ void pool_give(struct pool *p, uint8_t *buf)
     fiber_wake_all(&p->freed);
 }
 
-void pool_trim(struct pool *p)
+void bufpool_trim(struct bufpool *p)
 {
     while (p->idle_count)
         free(p->idle[--p->idle_count]);
 }
 
-void pool_free(struct pool *p)
+void bufpool_free(struct bufpool *p)
 {
     ASSERT(p->out == 0);
-    pool_trim(p);
+    bufpool_trim(p);
     free(p->idle);
     p->idle = NULL;
 }

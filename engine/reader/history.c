@@ -1,0 +1,232 @@
+#include "history.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define WINDOW 32u /* manifests in flight */
+
+/* ---- listing ---- */
+
+static int check_point(const struct reader *r, const Relais__RecoveryPoint *p, struct err *e)
+{
+    uint64_t head = r->count ? r->points[r->count - 1].rp : 0;
+    if (p->rp_first != head + 1 || p->rp < p->rp_first)
+        return err_set(e, ERR_CHAIN,
+                       "%s/%s: the hub's history goes from RP %" PRIu64 " to RP %" PRIu64
+                       "-%" PRIu64 ": a recovery point is missing or out of order",
+                       r->site, r->group, head, p->rp_first, p->rp);
+    if (p->digest.len != DIGEST_LEN || p->manifest_len == 0 || p->manifest_len > MANIFEST_MAX ||
+        p->file_len > DELTA_MAX + MANIFEST_MAX + DELTA_TRAILER_LEN ||
+        p->file_len < (uint64_t)DELTA_HEADER_LEN + p->manifest_len + DELTA_TRAILER_LEN)
+        return err_set(e, ERR_PROTO,
+                       "%s/%s: RP %" PRIu64 ": the hub tells of a delta of %" PRIu64
+                       " bytes with a manifest of %" PRIu32 ": out of bounds",
+                       r->site, r->group, p->rp, p->file_len, p->manifest_len);
+    return 0;
+}
+
+static int add_point(struct reader *r, const Relais__RecoveryPoint *p, struct err *e)
+{
+    int rc = check_point(r, p, e);
+    if (rc < 0)
+        return rc;
+    if (r->count == HISTORY_MAX)
+        return err_set(e, ERR_LIMIT, "%s/%s: more than %u recovery points", r->site, r->group,
+                       (unsigned)HISTORY_MAX);
+    if (r->count == r->cap) {
+        r->cap = r->cap ? r->cap * 2 : 256;
+        r->points = err_realloc(r->points, r->cap * sizeof *r->points);
+        r->links = err_realloc(r->links, r->cap * sizeof *r->links);
+    }
+    struct reader_point *point = &r->points[r->count];
+    struct history_link *link = &r->links[r->count];
+    memset(point, 0, sizeof *point);
+    memset(link, 0, sizeof *link);
+    point->rp_first = p->rp_first;
+    point->rp = p->rp;
+    point->committed_time = p->committed_time;
+    point->file_len = p->file_len;
+    memcpy(link->digest.b, p->digest.data, DIGEST_LEN);
+    link->manifest_len = p->manifest_len;
+    r->count++;
+    return 0;
+}
+
+static int list_page(struct reader *r, bool *more, struct err *e)
+{
+    struct call call = {.expect = FRAME_History};
+    Relais__HistoryGet m;
+    relais__history_get__init(&m);
+    m.site = r->site;
+    m.group = r->group;
+    m.after = r->count ? r->points[r->count - 1].rp : 0;
+    int rc = call_start(r->caller, &call, FRAME_HistoryGet, &m.base, NULL, 0, e);
+    if (rc < 0)
+        return rc;
+    rc = call_wait(&call, e);
+    if (rc == 0) {
+        const Relais__History *h = call.reply.history;
+        *more = h->more;
+        if (h->more && h->n_points == 0)
+            rc = err_set(e, ERR_PROTO, "%s/%s: an empty page of history with more to come", r->site,
+                         r->group);
+        for (size_t i = 0; i < h->n_points && rc == 0; i++)
+            rc = add_point(r, h->points[i], e);
+    }
+    call_end(&call);
+    return rc;
+}
+
+/* ---- verifying ---- */
+
+struct verification {
+    const uint8_t *raw;
+    uint32_t len;
+    const struct key_public *signer;
+    struct digest digest;
+    struct manifest m;
+    struct err err;
+};
+
+static int verify_work(void *arg)
+{
+    struct verification *v = arg;
+    manifest_digest(&v->digest, v->raw, v->len);
+    if (manifest_verify(v->raw, v->len, v->signer, &v->err) < 0)
+        return 0;
+    (void)manifest_decode(&v->m, v->raw, v->len, &v->err);
+    return 0;
+}
+
+/* Whether a signed manifest is the one due at this place of the chain. */
+static int check_link(const struct reader *r, size_t i, const struct manifest *m, struct err *e)
+{
+    static const struct digest zero;
+    const struct reader_point *p = &r->points[i];
+    const struct digest *parent = i ? &r->links[i - 1].digest : &zero;
+    if (strcmp(m->site, r->site) != 0 || strcmp(m->group, r->group) != 0)
+        return err_set(e, ERR_CHAIN, "it is a manifest of %s/%s", m->site, m->group);
+    if (m->rp_first != p->rp_first || m->rp != p->rp)
+        return err_set(e, ERR_CHAIN, "it is the manifest of RP %" PRIu64 "-%" PRIu64, m->rp_first,
+                       m->rp);
+    if (!digest_equal(&m->parent, parent)) {
+        char want[DIGEST_HEX], have[DIGEST_HEX];
+        digest_hex(want, parent);
+        digest_hex(have, &m->parent);
+        return err_set(e, ERR_CHAIN,
+                       "its parent is %.16s, but RP %" PRIu64 " is %.16s: history was forked or "
+                       "rewritten",
+                       have, p->rp_first - 1, want);
+    }
+    if (p->file_len != delta_file_len(m, r->links[i].manifest_len))
+        return err_set(e, ERR_CORRUPT,
+                       "the delta has %" PRIu64 " bytes at the hub, but %" PRIu64
+                       " by its manifest",
+                       p->file_len, delta_file_len(m, r->links[i].manifest_len));
+    return 0;
+}
+
+/* What the hub said of the point gives way to what the site signed. */
+static void take_over(struct reader_point *p, const struct manifest *m)
+{
+    p->cut_time = m->cut_time;
+    p->complete = (m->flags & MANIFEST_COMPLETE) != 0;
+    p->plain_bytes = m->plain_bytes;
+    memcpy(p->label, m->label, sizeof p->label);
+}
+
+static int verify_point(struct reader *r, size_t i, struct err *e)
+{
+    struct history_link *l = &r->links[i];
+    struct verification v = {
+        .raw = l->raw, .len = l->manifest_len, .signer = &r->signer, .err = ERR_INIT};
+    int rc = fio_work(IO_WORK_CPU, verify_work, &v);
+    if (rc < 0)
+        return err_os(e, rc, "verifying manifests");
+    if (v.err.code != ERR_OK) {
+        *e = v.err;
+        rc = -(int)e->code;
+    } else if (!digest_equal(&v.digest, &l->digest)) {
+        rc = err_set(e, ERR_CHAIN, "the hub lists another manifest than it delivers");
+    } else {
+        rc = check_link(r, i, &v.m, e);
+        if (rc == 0)
+            take_over(&r->points[i], &v.m);
+    }
+    if (v.err.code == ERR_OK)
+        manifest_free(&v.m);
+    if (rc < 0)
+        return err_prefix(e, "%s/%s: manifest of RP %" PRIu64, r->site, r->group, r->points[i].rp);
+    return 0;
+}
+
+static uint64_t manifest_place(const struct reader *r, size_t i)
+{
+    return r->points[i].file_len - DELTA_TRAILER_LEN - r->links[i].manifest_len;
+}
+
+static int fetch_manifests(struct reader *r, struct call *calls,
+                           void (*progress)(void *, uint64_t, uint64_t), void *arg, struct err *e)
+{
+    struct err later = ERR_INIT;
+    size_t started = 0, ended = 0;
+    int rc = 0;
+    for (;;) {
+        while (rc == 0 && started < r->count && started - ended < WINDOW) {
+            struct history_link *l = &r->links[started];
+            l->raw = err_malloc(l->manifest_len);
+            rc = fetch_one_start(r, &calls[started % WINDOW], started, manifest_place(r, started),
+                                 l->raw, l->manifest_len, e);
+            if (rc == 0)
+                started++;
+        }
+        if (started == ended)
+            return rc;
+        int one = fetch_one_end(r, &calls[ended % WINDOW], ended, manifest_place(r, ended),
+                                r->links[ended].manifest_len, rc < 0 ? &later : e);
+        if (rc == 0)
+            rc = one < 0 ? one : verify_point(r, ended, e);
+        ended++;
+        if (rc == 0 && progress)
+            progress(arg, ended, r->count);
+    }
+}
+
+int history_load(struct reader *r, void (*progress)(void *arg, uint64_t done, uint64_t total),
+                 void *arg, struct err *e)
+{
+    bool more = true;
+    while (more) {
+        int rc = list_page(r, &more, e);
+        if (rc < 0)
+            return rc;
+    }
+    if (r->count == 0)
+        return err_set(e, ERR_NOENT, "%s/%s: the hub has no recovery point of such a group",
+                       r->site, r->group);
+    struct call *calls = err_calloc(WINDOW, sizeof *calls);
+    int rc = fetch_manifests(r, calls, progress, arg, e);
+    free(calls);
+    return rc;
+}
+
+ssize_t history_find(const struct reader *r, uint64_t rp)
+{
+    size_t low = 0, high = r->count;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (r->points[mid].rp < rp)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < r->count && r->points[low].rp == rp ? (ssize_t)low : -1;
+}
+
+void history_decode(const struct reader *r, size_t point, struct manifest *out)
+{
+    struct err e = ERR_INIT;
+    /* It decoded when its chain was verified, and nobody writes to it. */
+    int rc = manifest_decode(out, r->links[point].raw, r->links[point].manifest_len, &e);
+    ASSERT(rc == 0);
+}

@@ -1,0 +1,49 @@
+/* history.h: what a reader holds: a group's verified chain of manifests, and ranges of its deltas.
+ * Private to the reader. */
+#ifndef RELAIS_HISTORY_H
+#define RELAIS_HISTORY_H
+
+#include "delta.h"
+#include "reader.h"
+
+#include <inttypes.h>
+
+/* More than a year of 10 s intervals. */
+#define HISTORY_MAX (UINT32_C(4) * 1024 * 1024)
+
+struct history_link {
+    struct digest digest;
+    uint32_t manifest_len;
+    uint8_t *raw;             /* the manifest, encoded: a tenth of the decoded form */
+    struct manifest *decoded; /* once somebody asked for it */
+};
+
+struct reader {
+    struct caller *caller;
+    char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
+    struct key_public signer;
+    size_t count, cap;
+    struct reader_point *points; /* ascending, gapless */
+    struct history_link *links;  /* of the same number */
+};
+
+/* Lists the points, then fetches and verifies all manifests. (waits) */
+int history_load(struct reader *r, void (*progress)(void *arg, uint64_t done, uint64_t total),
+                 void *arg, struct err *e);
+/* Number of the point with this RP, or -1. */
+ssize_t history_find(const struct reader *r, uint64_t rp);
+/* Decodes a verified manifest again, for the caller to free. */
+void history_decode(const struct reader *r, size_t point, struct manifest *out);
+
+/* Reads [off, off+len) of a point's delta, in pieces that are in flight together. (waits) */
+int fetch_range(struct reader *r, size_t point, uint64_t off, void *buf, uint32_t len,
+                struct err *e);
+
+/* One request for at most PAYLOAD_MAX bytes; what it borrows must live until fetch_one_end, which
+ * must follow a start that returned 0. */
+int fetch_one_start(struct reader *r, struct call *call, size_t point, uint64_t off, void *buf,
+                    uint32_t len, struct err *e);
+int fetch_one_end(struct reader *r, struct call *call, size_t point, uint64_t off, uint32_t len,
+                  struct err *e);
+
+#endif

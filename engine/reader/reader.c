@@ -1,0 +1,121 @@
+#include "history.h"
+#include "units.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int reader_open(struct reader **out, struct caller *c, const char *site, const char *group,
+                const struct key_public *signer,
+                void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
+                struct err *e)
+{
+    if (!bytes_is_name(site) || !bytes_is_name(group))
+        return err_set(e, ERR_NOENT, "%.60s/%.60s: not names of a site and a group", site, group);
+    struct reader *r = err_calloc(1, sizeof *r);
+    r->caller = c;
+    r->signer = *signer;
+    (void)snprintf(r->site, sizeof r->site, "%s", site);
+    (void)snprintf(r->group, sizeof r->group, "%s", group);
+    int rc = history_load(r, progress, arg, e);
+    if (rc < 0) {
+        reader_close(r);
+        return rc;
+    }
+    *out = r;
+    return 0;
+}
+
+void reader_close(struct reader *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->links[i].decoded)
+            manifest_free(r->links[i].decoded);
+        free(r->links[i].decoded);
+        free(r->links[i].raw);
+    }
+    free(r->points);
+    free(r->links);
+    free(r);
+}
+
+const struct reader_point *reader_points(const struct reader *r, size_t *count)
+{
+    *count = r->count;
+    return r->points;
+}
+
+const struct manifest *reader_manifest(const struct reader *r, uint64_t rp)
+{
+    ssize_t i = history_find(r, rp);
+    if (i < 0)
+        return NULL;
+    struct history_link *l = &r->links[i];
+    if (!l->decoded) {
+        l->decoded = err_malloc(sizeof *l->decoded);
+        history_decode(r, (size_t)i, l->decoded);
+    }
+    return l->decoded;
+}
+
+/* The newest complete point cut at or before `when`; its number, or -1. */
+static ssize_t newest_complete(const struct reader *r, int64_t when)
+{
+    for (size_t i = r->count; i-- > 0;)
+        if (r->points[i].complete && r->points[i].cut_time <= when)
+            return (ssize_t)i;
+    return -1;
+}
+
+static int nothing_fits(const struct reader *r, const char *what, struct err *e)
+{
+    char first[UNITS_TEXT], last[UNITS_TEXT];
+    ssize_t newest = newest_complete(r, INT64_MAX);
+    size_t oldest = 0;
+    if (newest < 0)
+        return err_set(e, ERR_NOENT,
+                       "%s/%s: none of the %zu recovery points is complete yet; wait until the "
+                       "first seed has been committed",
+                       r->site, r->group, r->count);
+    while (!r->points[oldest].complete)
+        oldest++;
+    return err_set(e, ERR_NOENT,
+                   "%s/%s: no complete recovery point fits \"%.80s\"; there are RP %" PRIu64
+                   " of %s to RP %" PRIu64 " of %s",
+                   r->site, r->group, what, r->points[oldest].rp,
+                   units_time(first, r->points[oldest].cut_time), r->points[newest].rp,
+                   units_time(last, r->points[newest].cut_time));
+}
+
+int reader_find(const struct reader *r, const char *what, int64_t now, uint64_t *rp, struct err *e)
+{
+    ssize_t found = -1;
+    if (what[0] == '\0' || strcmp(what, "latest") == 0) {
+        found = newest_complete(r, INT64_MAX);
+    } else if (what[0] == '@') {
+        int64_t when = 0;
+        if (units_parse_time(&when, what + 1, now) < 0)
+            return err_set(
+                e, ERR_USAGE,
+                "\"%.80s\" is no time: write @2026-11-22T12:00:00Z, \"@2026-11-22 12:00\" "
+                "or @-90min",
+                what);
+        found = newest_complete(r, when);
+    } else {
+        char *end = NULL;
+        unsigned long long n = strtoull(what, &end, 10);
+        if (what[0] < '0' || what[0] > '9' || *end)
+            return err_set(e, ERR_USAGE,
+                           "\"%.80s\" is no recovery point: write its number, @TIME or latest",
+                           what);
+        found = history_find(r, n);
+        if (found >= 0 && !r->points[found].complete)
+            found = -1;
+    }
+    if (found < 0)
+        return nothing_fits(r, what, e);
+    *rp = r->points[found].rp;
+    return 0;
+}

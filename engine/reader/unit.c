@@ -1,0 +1,244 @@
+#include "unit.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- cutting ---- */
+
+static bool same_extent(const struct plan_piece *a, const struct plan_piece *b)
+{
+    return a->point == b->point && a->place == b->place && a->ext_sector == b->ext_sector;
+}
+
+static uint32_t plain_of(const struct plan_piece *p)
+{
+    return (uint32_t)p->ext_sectors << SECTOR_SHIFT;
+}
+
+/* Whether the unit stays within its bounds with this piece; if so it is in. */
+static bool unit_join(struct unit *u, const struct plan *plan, const struct plan_piece *p)
+{
+    const struct plan_piece *last = &plan->pieces[u->first + u->count - 1];
+    if (!same_extent(last, p)) {
+        uint64_t end = u->place + u->span, span = p->place + p->sealed_len - u->place;
+        if (p->point != last->point || p->place < end || p->place - end > UNIT_GAP ||
+            span > UNIT_SPAN || u->plain_len + plain_of(p) > UNIT_PLAIN)
+            return false;
+        u->span = (uint32_t)span;
+        u->plain_len += plain_of(p);
+    }
+    u->count++;
+    return true;
+}
+
+struct unit *units_make(const struct plan *p, size_t *count)
+{
+    struct unit *units = NULL;
+    size_t n = 0, cap = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        const struct plan_piece *x = &p->pieces[i];
+        if (n && unit_join(&units[n - 1], p, x))
+            continue;
+        if (n == cap) {
+            cap = cap ? cap * 2 : 256;
+            units = err_realloc(units, cap * sizeof *units);
+        }
+        units[n++] = (struct unit){i, 1, x->place, x->sealed_len, plain_of(x)};
+    }
+    *count = n;
+    return units;
+}
+
+/* ---- keys ---- */
+
+/* The last data key that was unwrapped: neighbouring deltas share one for up to an hour. */
+struct last_key {
+    bool valid;
+    struct datakey_wraps wraps;
+    uint8_t key[SEAL_KEY_LEN];
+};
+
+static bool same_wraps(const struct datakey_wraps *a, const struct datakey_wraps *b)
+{
+    return a->count == b->count && memcmp(a->id, b->id, DATAKEY_ID_LEN) == 0 &&
+           memcmp(a->wraps, b->wraps, a->count * sizeof a->wraps[0]) == 0;
+}
+
+static int open_source(struct unit_source *out, const struct manifest *m, unsigned n,
+                       struct last_key *last, struct key_secret *const *keys, size_t count,
+                       struct err *e)
+{
+    const struct datakey_wraps *w = &m->keys[m->sources[n].key];
+    if (!last->valid || !same_wraps(&last->wraps, w)) {
+        last->valid = false;
+        int rc = datakey_unwrap(last->key, w, keys, count, e);
+        if (rc < 0)
+            return rc;
+        last->wraps = *w;
+        last->valid = true;
+    }
+    seal_key_derive(&out->key, last->key, m->sources[n].salt);
+    out->rp = m->sources[n].rp;
+    return 0;
+}
+
+static int open_point(struct unit_keys *k, struct reader *r, size_t point, struct last_key *last,
+                      struct key_secret *const *keys, size_t count, struct err *e)
+{
+    struct manifest m;
+    int rc = 0;
+    history_decode(r, point, &m);
+    k->counts[point] = m.source_count;
+    k->of[point] = err_calloc(m.source_count, sizeof **k->of);
+    for (unsigned n = 0; n < m.source_count && rc == 0; n++)
+        rc = open_source(&k->of[point][n], &m, n, last, keys, count, e);
+    manifest_free(&m);
+    if (rc < 0)
+        return err_prefix(e, "%s/%s: delta of RP %" PRIu64, r->site, r->group, r->points[point].rp);
+    return 0;
+}
+
+int unit_keys_open(struct unit_keys *k, struct reader *r, const struct plan *p,
+                   struct key_secret *const *restore_keys, size_t count, struct err *e)
+{
+    struct last_key *last = err_calloc(1, sizeof *last);
+    int rc = 0;
+    k->points = r->count;
+    k->of = err_calloc(r->count, sizeof *k->of);
+    k->counts = err_calloc(r->count, sizeof *k->counts);
+    for (size_t i = 0; i < p->count && rc == 0; i++)
+        if (!k->of[p->pieces[i].point])
+            rc = open_point(k, r, p->pieces[i].point, last, restore_keys, count, e);
+    sodium_memzero(last, sizeof *last);
+    free(last);
+    return rc;
+}
+
+void unit_keys_wipe(struct unit_keys *k)
+{
+    for (size_t i = 0; i < k->points; i++) {
+        if (k->of[i])
+            sodium_memzero(k->of[i], k->counts[i] * sizeof **k->of);
+        free(k->of[i]);
+    }
+    free(k->of);
+    free(k->counts);
+    memset(k, 0, sizeof *k);
+}
+
+/* ---- one unit ---- */
+
+void unit_slot_init(struct unit_slot *s)
+{
+    size_t one = seal_bound(EXTENT_SECTORS);
+    s->seal = seal_new();
+    s->sealed = err_malloc(one > UNIT_SPAN ? one : UNIT_SPAN);
+    s->plain = err_malloc(UNIT_PLAIN);
+}
+
+void unit_slot_free(struct unit_slot *s)
+{
+    seal_free(s->seal);
+    free(s->sealed);
+    /* What was read is a hospital's. */
+    sodium_memzero(s->plain, UNIT_PLAIN);
+    free(s->plain);
+}
+
+struct opening {
+    struct unit_job *job;
+    struct unit_slot *slot;
+    const struct unit *unit;
+    const struct plan_piece *failed;
+    struct err err;
+};
+
+static int open_piece(struct opening *o, const struct plan_piece *p, uint8_t *plain)
+{
+    const struct unit_job *j = o->job;
+    const struct unit_source *source = &j->keys.of[p->point][p->source];
+    struct seal_ad ad = {.rp = source->rp,
+                         .volume = p->volume,
+                         .sector = p->ext_sector,
+                         .sectors = p->ext_sectors,
+                         .kind = EXTENT_DATA,
+                         .codec = p->codec};
+    memcpy(ad.group_id, j->group_id, sizeof ad.group_id);
+    memcpy(ad.volume_id, j->volume_id, sizeof ad.volume_id);
+    return seal_open(o->slot->seal, &source->key, &ad,
+                     o->slot->sealed + (p->place - o->unit->place), p->sealed_len, p->tag, plain,
+                     &o->err);
+}
+
+/* On a worker thread: the unit's extents, one behind the other, into slot->plain. */
+static int open_work(void *arg)
+{
+    struct opening *o = arg;
+    const struct plan_piece *pieces = o->job->plan->pieces + o->unit->first;
+    uint8_t *plain = o->slot->plain;
+    for (size_t i = 0; i < o->unit->count; i++) {
+        if (i && same_extent(&pieces[i - 1], &pieces[i]))
+            continue;
+        if (open_piece(o, &pieces[i], plain) < 0) {
+            o->failed = &pieces[i];
+            return 0;
+        }
+        plain += plain_of(&pieces[i]);
+    }
+    return 0;
+}
+
+/* Writes the pieces, neighbours in the volume in one go. */
+static int write_pieces(struct unit_job *j, struct unit_slot *s, const struct unit *u,
+                        struct err *e)
+{
+    const struct plan_piece *pieces = j->plan->pieces + u->first;
+    const uint8_t *extent = s->plain, *from = NULL;
+    uint64_t off = 0;
+    size_t len = 0;
+    for (size_t i = 0; i < u->count; i++) {
+        const struct plan_piece *p = &pieces[i];
+        if (i && !same_extent(p - 1, p))
+            extent += plain_of(p - 1);
+        const uint8_t *at = extent + ((size_t)(p->sector - p->ext_sector) << SECTOR_SHIFT);
+        uint64_t to = (uint64_t)p->sector << SECTOR_SHIFT;
+        size_t n = (size_t)p->sectors << SECTOR_SHIFT;
+        if (len && at == from + len && to == off + len) {
+            len += n;
+            continue;
+        }
+        int rc = len ? target_write(j->target, from, len, off, e) : 0;
+        if (rc < 0)
+            return rc;
+        from = at;
+        off = to;
+        len = n;
+    }
+    return len ? target_write(j->target, from, len, off, e) : 0;
+}
+
+static int name_place(const struct unit_job *j, const struct plan_piece *p, struct err *e)
+{
+    return err_prefix(
+        e, "%s/%s@%" PRIu64 ", volume %s, %u KiB at byte %llu, from the delta of RP %" PRIu64,
+        j->r->site, j->r->group, j->rp, j->volume, p->ext_sectors * 4u,
+        (unsigned long long)p->ext_sector << SECTOR_SHIFT, j->r->points[p->point].rp);
+}
+
+int unit_run(struct unit_job *j, struct unit_slot *s, const struct unit *u, struct err *e)
+{
+    const struct plan_piece *first = &j->plan->pieces[u->first];
+    struct opening o = {.job = j, .slot = s, .unit = u, .err = ERR_INIT};
+    int rc = fetch_range(j->r, first->point, u->place, s->sealed, u->span, e);
+    if (rc < 0)
+        return name_place(j, first, e);
+    rc = fio_work(IO_WORK_CPU, open_work, &o);
+    if (rc < 0)
+        return err_os(e, rc, "opening extents");
+    if (o.failed) {
+        *e = o.err;
+        return name_place(j, o.failed, e);
+    }
+    return write_pieces(j, s, u, e);
+}

@@ -1,0 +1,59 @@
+/* unit.h: the pieces of a plan in portions of about 1 MiB that are fetched, opened and written at
+ * once. Private to the reader. */
+#ifndef RELAIS_UNIT_H
+#define RELAIS_UNIT_H
+
+#include "plan.h"
+#include "target.h"
+
+#define UNIT_SPAN  (1 * MIB)  /* sealed bytes, gaps included; or one extent, if that is more */
+#define UNIT_PLAIN (2 * MIB)  /* plain bytes of the extents */
+#define UNIT_GAP   (16 * KIB) /* unneeded bytes that are cheaper to fetch than another request */
+
+struct unit {
+    size_t first, count; /* pieces; all of one delta */
+    uint64_t place;
+    uint32_t span, plain_len;
+};
+
+/* Keys of the deltas that a plan draws on, one per source, by number of the point. */
+struct unit_keys {
+    size_t points;
+    struct unit_source *(*of); /* NULL for points that are not needed */
+    uint16_t *counts;
+};
+struct unit_source {
+    struct seal_key key;
+    uint64_t rp;
+};
+
+/* What the units of one restore share. */
+struct unit_job {
+    struct reader *r;
+    const char *volume;
+    uint64_t rp;
+    const struct plan *plan;
+    struct unit_keys keys;
+    struct target *target;
+    uint8_t group_id[SEAL_ID_LEN], volume_id[SEAL_ID_LEN];
+};
+
+/* Memory of one unit in flight. */
+struct unit_slot {
+    struct seal *seal;
+    uint8_t *sealed, *plain;
+};
+
+/* Cuts the plan into units; the caller frees. */
+struct unit *units_make(const struct plan *p, size_t *count);
+/* Opens the data keys. Errors: AUTH, naming who could open them. */
+int unit_keys_open(struct unit_keys *k, struct reader *r, const struct plan *p,
+                   struct key_secret *const *restore_keys, size_t count, struct err *e);
+void unit_keys_wipe(struct unit_keys *k);
+
+void unit_slot_init(struct unit_slot *s);
+void unit_slot_free(struct unit_slot *s);
+/* Fetches, opens and writes one. Errors name the recovery point, the volume, the offset. (waits) */
+int unit_run(struct unit_job *j, struct unit_slot *s, const struct unit *u, struct err *e);
+
+#endif
