@@ -16,11 +16,13 @@
 #include "err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define CONFIG_WORD_MAX 128  /* public keys, users, pools */
 #define CONFIG_PATH_MAX 1024
 #define CONFIG_ADDRS_MAX 4u
+#define CONFIG_READS_MAX 64u /* grants of one peer */
 
 struct config_addr {
     char host[256];
@@ -53,6 +55,9 @@ struct config_peer {
     char sign_key[CONFIG_WORD_MAX]; /* "" when the peer signs nothing */
     struct config_addr addrs[CONFIG_ADDRS_MAX];
     unsigned addr_count;            /* 0: the peer connects to us */
+    /* What it may restore besides what is its own: "SITE/GROUP", or "SITE/" and a star for all. */
+    char reads[CONFIG_READS_MAX][2 * NAME_MAX_LEN + 2];
+    unsigned read_count;
     int line;
 };
 

@@ -1,0 +1,188 @@
+#include "option.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct section_info section_infos[SECTION_KINDS] = {
+    [SECTION_SITE] =
+        {"site", NULL,
+         "This machine: who it is, where it keeps its state, what it may use. Required."},
+    [SECTION_HUB] = {"hub", NULL,
+                     "Present on the hosting member: take deltas in, store them, serve them."},
+    [SECTION_PEER] =
+        {"peer", "NAME",
+         "Another daemon, known by its keys: for a site its hub, for a hub its sites."},
+    [SECTION_GROUP] = {"group", "NAME",
+                       "Volumes that are cut at one instant and recovered together."},
+    [SECTION_VOLUME] = {"volume", "GROUP/NAME", "One raw image or block device of a group."},
+};
+
+#define S            UINT64_C(1000000000)
+#define SITE(field)  offsetof(struct config, field), sizeof(((struct config *)0)->field)
+#define PEER(field)  offsetof(struct config_peer, field), sizeof(((struct config_peer *)0)->field)
+#define GROUP(field) offsetof(struct config_group, field), sizeof(((struct config_group *)0)->field)
+#define VOLUME(field)                                                                              \
+    offsetof(struct config_volume, field), sizeof(((struct config_volume *)0)->field)
+
+const struct option options[] = {
+    {SECTION_SITE, "name", OPTION_NAME, SITE(name), .required = true,
+     .help =
+         "Name of this member. It is part of every object it ships: it cannot be changed later."},
+    {SECTION_SITE, "state", OPTION_PATH, SITE(state_dir), .value = "/var/lib/relais",
+     .help = "Directory of the scan indexes and of what is known to be committed."},
+    {SECTION_SITE, "spool", OPTION_PATH, SITE(spool_dir), .value = "/var/spool/relais",
+     .help = "Directory of sealed deltas that the hub has not committed yet."},
+    {SECTION_SITE, "spool-budget", OPTION_SIZE, SITE(spool_budget), 0, 32 * MIB, 64 * TIB, "16GiB",
+     .help =
+         "Bytes that the spool may hold: at least 4 times *delta-max*. When it is full, changes "
+         "are remembered but not sealed; nothing is lost but the history in between."},
+    {SECTION_SITE, "spool-reserve", OPTION_SIZE, SITE(spool_reserve), 0, 0, 16 * TIB, "1GiB",
+     .help = "Bytes of the spool's file system that are left free for others."},
+    {SECTION_SITE, "delta-max", OPTION_SIZE, SITE(delta_max), 0, 8 * MIB, DELTA_MAX, "256MiB",
+     .help =
+         "Largest delta. A longer change is shipped as several, and offered for recovery when the "
+         "last is there."},
+    {SECTION_SITE, "control", OPTION_PATH, SITE(control), .value = "/run/relais/control",
+     .help = "Unix socket that *relais*(1) talks to. At most 107 bytes long."},
+    {SECTION_SITE, "link-key", OPTION_PATH, SITE(link_key_file), .value = "/etc/relais/link.key",
+     .help = "Key file of kind link: who this daemon is on the wire."},
+    {SECTION_SITE, "sign-key", OPTION_PATH, SITE(sign_key_file), .value = "/etc/relais/sign.key",
+     .help = "Key file of kind sign: signs what this site ships. Needed with groups only."},
+    {SECTION_SITE, "hash-key", OPTION_PATH, SITE(hash_key_file), .value = "/etc/relais/hash.key",
+     .help = "Key file of kind hash: keys the hashes by which a scan finds changes. Needed with "
+             "groups only; never leaves the site."},
+    {SECTION_SITE, "hub", OPTION_NAME, SITE(hub),
+     .help = "The peer that the groups ship to. Required with groups."},
+    {SECTION_SITE, "readers", OPTION_KEYS, offsetof(struct config, readers), CONFIG_WORD_MAX,
+     offsetof(struct config, reader_count), .kind = "restore",
+     .help =
+         "Public restore keys that open everything this site ships: its own, and the escrow key "
+         "that the territory keeps offline. Without one of their secret halves nothing can be "
+         "restored."},
+    {SECTION_SITE, "workers", OPTION_NUMBER, SITE(workers), 0, 0, 256, "0",
+     .help = "Threads that hash, compress and encrypt. 0: one per processor."},
+    {SECTION_SITE, "compression", OPTION_NUMBER, SITE(compression), 0, 0, 19, "1",
+     .help = "Level of zstd. 0 stores."},
+
+    {SECTION_HUB, "listen", OPTION_LISTEN, SITE(listen), .value = ":7440",
+     .help = "Address and port, or :PORT for all addresses."},
+    {SECTION_HUB, "store", OPTION_STORE, SITE(store), .required = true,
+     .help = "*dir:/PATH* for plain files, or *rados:POOL* for a Ceph pool."},
+    {SECTION_HUB, "ceph-conf", OPTION_PATH, SITE(ceph_conf), .value = "/etc/ceph/ceph.conf",
+     .help = "Ceph's configuration file (rados stores)."},
+    {SECTION_HUB, "ceph-user", OPTION_WORD, SITE(ceph_user), .value = "relais",
+     .help = "Name of the cephx user, without \"client.\" (rados stores)."},
+    {SECTION_HUB, "ceph-keyring", OPTION_PATH, SITE(ceph_keyring),
+     .value = "/etc/ceph/ceph.client.relais.keyring",
+     .help = "Keyring that holds the user's key (rados stores)."},
+    {SECTION_HUB, "memory", OPTION_SIZE, SITE(hub_memory), 0, 8 * MIB, TIB, "64MiB",
+     .help = "Memory for parts on their way into the store, all connections together."},
+    {SECTION_HUB, "connections", OPTION_NUMBER, SITE(connections_max), 0, 1, 4096, "64",
+     .help = "Connections served at a time; further ones are refused."},
+
+    {SECTION_PEER, "link-key", OPTION_KEY, PEER(link_key), .kind = "link", .required = true,
+     .help = "Public link key, by which the peer is known on the wire."},
+    {SECTION_PEER, "sign-key", OPTION_KEY, PEER(sign_key), .kind = "sign",
+     .help =
+         "Public key that the peer signs with. A hub needs it of each site that ships to it, and a "
+         "site of each other one that it restores from."},
+    {SECTION_PEER, "address", OPTION_ADDRS, offsetof(struct config_peer, addrs), 0,
+     offsetof(struct config_peer, addr_count),
+     .help = "Where it listens, up to 4 HOST:PORT, tried in this order. None: it connects to us."},
+    {SECTION_PEER, "reads", OPTION_READS, offsetof(struct config_peer, reads),
+     sizeof(((struct config_peer *)0)->reads[0]), offsetof(struct config_peer, read_count),
+     .help =
+         "On a hub: what the peer may fetch besides its own, up to 64 of SITE/GROUP or SITE/\\*. "
+         "It still needs a restore key that opens it."},
+
+    {SECTION_GROUP, "interval", OPTION_DURATION_NEVER, GROUP(interval_ns), 0, S, 7 * 86400 * S,
+     "5min", .help = "Time from the start of a cut to the next. *never*: only on *relais mark*."},
+    {SECTION_GROUP, "freeze", OPTION_COMMAND, GROUP(freeze),
+     .help = "Command that brings the volumes to rest for the scan, and keeps them there until "
+             "*thaw*; run by /bin/sh. When it fails there is no cut, and the next interval tries "
+             "again. Without it a volume that is written during the scan has no consistent cut."},
+    {SECTION_GROUP, "thaw", OPTION_COMMAND, GROUP(thaw),
+     .help = "Command that ends what *freeze* began. Always run after it, also after a failure and "
+             "when the daemon starts after a crash: it must not mind being run twice."},
+    {SECTION_GROUP, "freeze-timeout", OPTION_DURATION, GROUP(freeze_timeout_ns), 0, S / 10,
+     3600 * S, "30s", .help = "Time that each of the two commands may take before it is killed."},
+    {SECTION_GROUP, "freeze-max", OPTION_DURATION, GROUP(freeze_max_ns), 0, S, 86400 * S, "10min",
+     .help = "A cut that holds the freeze for longer is given up."},
+    {SECTION_GROUP, "readers", OPTION_KEYS, offsetof(struct config_group, readers), CONFIG_WORD_MAX,
+     offsetof(struct config_group, reader_count), .kind = "restore",
+     .help = "Public restore keys that open this group, besides the site's *readers*."},
+
+    {SECTION_VOLUME, "path", OPTION_PATH, VOLUME(path), .required = true,
+     .help = "The raw image or block device. Its size is a multiple of 512 bytes, at most 16 TiB."},
+};
+const size_t option_count = sizeof options / sizeof options[0];
+
+const struct option *option_find(enum section_kind section, const char *name)
+{
+    for (size_t i = 0; i < option_count; i++)
+        if (options[i].section == section && strcmp(options[i].name, name) == 0)
+            return &options[i];
+    return NULL;
+}
+
+/* Edit distance (Levenshtein) of two words, each cut off at 32 bytes. */
+static unsigned distance(const char *a, const char *b)
+{
+    unsigned row[33];
+    size_t la = strnlen(a, 32), lb = strnlen(b, 32);
+    for (size_t j = 0; j <= lb; j++)
+        row[j] = (unsigned)j;
+    for (size_t i = 1; i <= la; i++) {
+        unsigned corner = row[0];
+        row[0] = (unsigned)i;
+        for (size_t j = 1; j <= lb; j++) {
+            unsigned best = corner + (a[i - 1] != b[j - 1]);
+            corner = row[j];
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[lb];
+}
+
+/* Near enough to be a slip of the hand: a third of the word, at least one letter. */
+static bool nearer(const char *word, const char *candidate, unsigned *best)
+{
+    unsigned d = distance(word, candidate), limit = (unsigned)(strnlen(candidate, 32) + 2) / 3;
+    if (d >= *best || d > limit)
+        return false;
+    *best = d;
+    return true;
+}
+
+const char *option_nearest(enum section_kind section, const char *name)
+{
+    const char *found = NULL;
+    unsigned best = UINT32_MAX;
+    for (size_t i = 0; i < option_count; i++)
+        if (options[i].section == section && nearer(name, options[i].name, &best))
+            found = options[i].name;
+    return found;
+}
+
+const char *section_nearest(const char *word)
+{
+    const char *found = NULL;
+    unsigned best = UINT32_MAX;
+    for (size_t i = 0; i < SECTION_KINDS; i++)
+        if (nearer(word, section_infos[i].word, &best))
+            found = section_infos[i].word;
+    return found;
+}
+
+void option_set_defaults(enum section_kind section, void *base)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        struct err e = ERR_INIT;
+        if (options[i].section == section && options[i].value)
+            ASSERT(option_set(&options[i], base, options[i].value, &e) == 0);
+    }
+}

@@ -1,0 +1,251 @@
+/* Values of options: text to member, each type with its own way to be wrong. */
+#include "bytes.h"
+#include "option.h"
+#include "units.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int set_text(const struct option *o, char *dst, const char *value, struct err *e)
+{
+    size_t n = strlen(value);
+    if (n >= o->size)
+        return err_set(e, ERR_CONFIG, "%zu bytes long; at most %zu fit", n, o->size - 1);
+    memcpy(dst, value, n + 1);
+    return 0;
+}
+
+static int set_name(const struct option *o, char *dst, const char *value, struct err *e)
+{
+    if (!bytes_is_name(value))
+        return err_set(e, ERR_CONFIG,
+                       "not a name; use a-z, 0-9 and -, at most %u, not starting with -",
+                       NAME_MAX_LEN);
+    return set_text(o, dst, value, e);
+}
+
+static int set_word(const struct option *o, char *dst, const char *value, struct err *e)
+{
+    if (strpbrk(value, " \t"))
+        return err_set(e, ERR_CONFIG, "holds a space; write one word");
+    return set_text(o, dst, value, e);
+}
+
+static int set_path(const struct option *o, char *dst, const char *value, struct err *e)
+{
+    if (value[0] != '/')
+        return err_set(e, ERR_CONFIG, "not an absolute path; start it with /");
+    return set_text(o, dst, value, e);
+}
+
+static int set_size(const struct option *o, uint64_t *dst, const char *value, struct err *e)
+{
+    char lo[UNITS_TEXT], hi[UNITS_TEXT];
+    uint64_t v;
+    units_size(lo, o->min);
+    units_size(hi, o->max);
+    if (units_parse_size(&v, value) != 0)
+        return err_set(e, ERR_CONFIG,
+                       "not a size; write a number and KiB, MiB, GiB or TiB, from %s to %s", lo,
+                       hi);
+    if (v < o->min || v > o->max)
+        return err_set(e, ERR_CONFIG, "out of bounds; %s to %s is allowed", lo, hi);
+    *dst = v;
+    return 0;
+}
+
+static int set_duration(const struct option *o, uint64_t *dst, const char *value, struct err *e)
+{
+    const char *never = o->type == OPTION_DURATION_NEVER ? ", or never" : "";
+    char lo[UNITS_TEXT], hi[UNITS_TEXT];
+    uint64_t v;
+    if (*never && strcmp(value, "never") == 0) {
+        *dst = 0;
+        return 0;
+    }
+    units_duration(lo, o->min);
+    units_duration(hi, o->max);
+    if (units_parse_duration(&v, value) != 0)
+        return err_set(e, ERR_CONFIG,
+                       "not a duration; write a number and ms, s, min, h or d, from %s to %s%s", lo,
+                       hi, never);
+    if ((v < o->min && !(*never && v == 0)) || v > o->max)
+        return err_set(e, ERR_CONFIG, "out of bounds; %s to %s%s is allowed", lo, hi, never);
+    *dst = v;
+    return 0;
+}
+
+static int set_number(const struct option *o, unsigned *dst, const char *value, struct err *e)
+{
+    uint64_t v = 0;
+    size_t n = strspn(value, "0123456789");
+    if (n == 0 || value[n])
+        return err_set(e, ERR_CONFIG, "not a number; write %llu to %llu",
+                       (unsigned long long)o->min, (unsigned long long)o->max);
+    for (size_t i = 0; i < n && v <= o->max; i++)
+        v = v * 10 + (uint64_t)(value[i] - '0');
+    if (v < o->min || v > o->max)
+        return err_set(e, ERR_CONFIG, "out of bounds; %llu to %llu is allowed",
+                       (unsigned long long)o->min, (unsigned long long)o->max);
+    *dst = (unsigned)v;
+    return 0;
+}
+
+/* "host:port", "[2001:db8::1]:port"; ":port" where any host will do. */
+static int set_addr(struct config_addr *dst, bool any_host, const char *value, struct err *e)
+{
+    const char *colon = strrchr(value, ':'), *host = value;
+    size_t n, digits;
+    unsigned long port;
+    if (!colon)
+        return err_set(e, ERR_CONFIG, "has no port; write %s:PORT, as in hub.example.org:7440",
+                       value);
+    digits = strspn(colon + 1, "0123456789");
+    port = digits && digits <= 5 && !colon[1 + digits] ? strtoul(colon + 1, NULL, 10) : 0;
+    if (port < 1 || port > 65535)
+        return err_set(e, ERR_CONFIG, "\"%s\" is not a port; write 1 to 65535", colon + 1);
+    n = (size_t)(colon - value);
+    if (n >= 2 && value[0] == '[' && colon[-1] == ']') {
+        host++;
+        n -= 2;
+    } else if (memchr(value, ':', n)) {
+        return err_set(e, ERR_CONFIG, "an IPv6 address goes in brackets; write [%.*s]:%lu", (int)n,
+                       value, port);
+    }
+    if (n >= sizeof dst->host)
+        return err_set(e, ERR_CONFIG, "the host is %zu bytes long; at most %zu fit", n,
+                       sizeof dst->host - 1);
+    if (n == 0 && !any_host)
+        return err_set(e, ERR_CONFIG, "has no host; write HOST%s", value);
+    if (strcspn(host, " \t/[]@") < n)
+        return err_set(e, ERR_CONFIG, "\"%.*s\" is not a host; write a name or an address", (int)n,
+                       host);
+    memcpy(dst->host, host, n);
+    dst->host[n] = '\0';
+    dst->port = (uint16_t)port;
+    return 0;
+}
+
+/* A public key is "KIND:" and 32 bytes in base64. Whether it is a point on the curve is for those
+ * who use it: this layer knows no cryptography. */
+static int set_key(const struct option *o, char *dst, const char *value, struct err *e)
+{
+    static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t kind = strlen(o->kind), n;
+    const char *body = strchr(value, ':');
+    if (body && ((size_t)(body - value) != kind || memcmp(value, o->kind, kind) != 0))
+        return err_set(e, ERR_CONFIG, "a key of kind %.*s; a key of kind %s is needed here",
+                       (int)(body - value < 16 ? body - value : 16), value, o->kind);
+    if (!body)
+        return err_set(e, ERR_CONFIG,
+                       "not a public key; write the word that relais keygen --show prints, %s:...",
+                       o->kind);
+    body++;
+    n = strspn(body, base64);
+    /* 32 bytes are 43 digits and one "=", and the last digit ends in two zero bits. */
+    if (n != 43 || strcmp(body + n, "=") != 0 || !strchr("AEIMQUYcgkosw048", body[42]))
+        return err_set(e, ERR_CONFIG,
+                       "a damaged key (%zu of 44 characters are right); copy the whole word that "
+                       "relais keygen --show prints",
+                       n < 43 ? n : 43);
+    return set_text(o, dst, value, e);
+}
+
+static int set_reads(const struct option *o, char *dst, const char *value, struct err *e)
+{
+    char site[2 * NAME_MAX_LEN + 2];
+    const char *slash = strchr(value, '/');
+    size_t n = slash ? (size_t)(slash - value) : 0;
+    if (slash && n < sizeof site) {
+        memcpy(site, value, n);
+        site[n] = '\0';
+        if (bytes_is_name(site) && (strcmp(slash + 1, "*") == 0 || bytes_is_name(slash + 1)))
+            return set_text(o, dst, value, e);
+    }
+    return err_set(e, ERR_CONFIG, "\"%.100s\" is not a grant; write SITE/GROUP, or SITE/* for all",
+                   value);
+}
+
+static int set_store(const struct option *o, char *dst, const char *value, struct err *e)
+{
+    if (strncmp(value, "dir:/", 5) != 0 &&
+        (strncmp(value, "rados:", 6) != 0 || !value[6] || strpbrk(value + 6, " \t/:")))
+        return err_set(e, ERR_CONFIG, "not a store; write dir:/PATH or rados:POOL");
+    return set_text(o, dst, value, e);
+}
+
+/* One element of a list, into place i. */
+static int set_element(const struct option *o, void *list, unsigned i, const char *word,
+                       struct err *e)
+{
+    char *dst = (char *)list + i * o->size;
+    const char *text = list;
+    if (o->type == OPTION_ADDRS) {
+        struct config_addr *addrs = list;
+        return set_addr(&addrs[i], false, word, e);
+    }
+    for (unsigned k = 0; k < i; k++)
+        if (strcmp(text + k * o->size, word) == 0)
+            return err_set(e, ERR_CONFIG, "\"%.100s\" is in the list twice; write it once", word);
+    return o->type == OPTION_KEYS ? set_key(o, dst, word, e) : set_reads(o, dst, word, e);
+}
+
+/* Words apart by commas, spaces, or both. */
+static int set_list(const struct option *o, void *list, unsigned *count, const char *value,
+                    struct err *e)
+{
+    static const char apart[] = ", \t";
+    unsigned max = o->type == OPTION_ADDRS  ? CONFIG_ADDRS_MAX
+                   : o->type == OPTION_KEYS ? READERS_MAX
+                                            : CONFIG_READS_MAX;
+    char *copy = err_strdup(value), *rest = copy, *word;
+    int res = 0;
+    *count = 0;
+    while (res == 0 && (word = strsep(&rest, apart))) {
+        if (!*word)
+            continue;
+        if (*count == max)
+            res = err_set(e, ERR_CONFIG, "more than %u in the list", max);
+        else if ((res = set_element(o, list, *count, word, e)) == 0)
+            ++*count;
+    }
+    if (res == 0 && *count == 0)
+        res = err_set(e, ERR_CONFIG, "an empty list; name one, or remove the line");
+    free(copy);
+    return res;
+}
+
+int option_set(const struct option *o, void *base, const char *value, struct err *e)
+{
+    void *dst = (char *)base + o->offset;
+    switch (o->type) {
+    case OPTION_NAME:
+        return set_name(o, dst, value, e);
+    case OPTION_WORD:
+        return set_word(o, dst, value, e);
+    case OPTION_PATH:
+        return set_path(o, dst, value, e);
+    case OPTION_COMMAND:
+        return set_text(o, dst, value, e);
+    case OPTION_SIZE:
+        return set_size(o, dst, value, e);
+    case OPTION_DURATION:
+    case OPTION_DURATION_NEVER:
+        return set_duration(o, dst, value, e);
+    case OPTION_NUMBER:
+        return set_number(o, dst, value, e);
+    case OPTION_LISTEN:
+        return set_addr(dst, true, value, e);
+    case OPTION_KEY:
+        return set_key(o, dst, value, e);
+    case OPTION_STORE:
+        return set_store(o, dst, value, e);
+    case OPTION_ADDRS:
+    case OPTION_KEYS:
+    case OPTION_READS:
+        return set_list(o, dst, (unsigned *)(void *)((char *)base + o->count), value, e);
+    }
+    ASSERT(!"an option type without a setter");
+    return 0;
+}
