@@ -206,11 +206,6 @@ static void section_open(struct parser *p, const char *text)
 static void option_unknown(struct parser *p, const struct section *s, const char *name)
 {
     const char *near = option_nearest(s->kind, name);
-    if (near) {
-        parser_problem(p, p->line, s, NULL, NULL, "no option \"%.60s\"; did you mean %s?", name,
-                       near);
-        return;
-    }
     for (int k = 0; k < SECTION_KINDS; k++)
         if (option_find((enum section_kind)k, name)) {
             parser_problem(p, p->line, s, NULL, NULL,
@@ -219,6 +214,11 @@ static void option_unknown(struct parser *p, const struct section *s, const char
                            section_infos[k].argument ? section_infos[k].argument : "");
             return;
         }
+    if (near) {
+        parser_problem(p, p->line, s, NULL, NULL, "no option \"%.60s\"; did you mean %s?", name,
+                       near);
+        return;
+    }
     parser_problem(p, p->line, s, NULL, NULL,
                    "no option \"%.60s\"; relais config reference lists them", name);
 }
