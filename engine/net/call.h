@@ -10,12 +10,22 @@
 
 struct caller;
 
-/* Takes over the link, sends Hello and waits for Welcome. Errors: NET, PROTO, AUTH. (waits) */
+#define CALL_VERSION     1u          /* of the protocol, in Hello and Welcome */
+#define CALL_GREETING_NS (10 * IO_S) /* Welcome must come within */
+#define CALL_PING_NS     (5 * IO_S)  /* silence after which a ping goes out */
+#define CALL_PONG_NS                                                                               \
+    (10 * IO_S) /* silence both ways after it: the peer is taken for gone. A line                  \
+                   that still takes our bytes is slow, not dead. */
+
+/* Takes over the link (closed in any case), sends Hello and waits for Welcome. Errors: NET, PROTO,
+ * AUTH. (waits) */
 int caller_new(struct caller **out, struct link *l, struct err *e);
 /* Breaks the link, fails what is waiting, frees. No fiber may be inside a call_*. (waits) */
 void caller_free(struct caller *c);
 /* 0 while it works; else the error that broke it. */
 int caller_broken(const struct caller *c, struct err *e);
+/* Who answers: the pinned name, on a plain link the name from its Welcome. */
+const char *caller_peer(const struct caller *c);
 struct link *caller_link(struct caller *c);
 
 struct call {
@@ -40,8 +50,9 @@ int call_start(struct caller *c, struct call *call, uint8_t type, const Protobuf
 /* Sends a frame that gets no reply (pieces of a part but the last). (waits) */
 int call_send(struct caller *c, uint8_t type, const ProtobufCMessage *any, const void *payload,
               uint32_t payload_len, struct err *e);
-/* Waits for the reply. A Refused reply becomes the error it carries. Must be followed by call_end.
- */
+/* Waits for the reply. A Refused reply becomes the error it carries, its text behind the peer's
+ * name. A fiber cancelled in here breaks the link: what comes for the call has nowhere to go any
+ * more. Must be followed by call_end. (waits) */
 int call_wait(struct call *call, struct err *e);
 void call_end(struct call *call);
 
