@@ -16,19 +16,15 @@ int session_reply(struct session *s, uint8_t type, uint32_t id, const ProtobufCM
 
 int session_refuse(struct session *s, uint32_t id, struct err *e)
 {
-    Relais__Refused r;
-    enum err_code code = e->code;
+    struct err why = *e;
     /* A put or get that our own stopping interrupted is nothing the peer did. */
-    if (code == ERR_CANCELED)
-        (void)err_set(e, ERR_AGAIN, "the hub is stopping; try again later");
-    relais__refused__init(&r);
-    r.code = (uint32_t)e->code;
-    r.text = e->text;
-    log_warn("hub: %s: refused (%s): %s", s->peer, err_name(e->code), e->text);
+    if (why.code == ERR_CANCELED)
+        (void)err_set(&why, ERR_AGAIN, "the hub is stopping; try again later");
+    log_warn("hub: %s: refused (%s): %s", s->peer, err_name(why.code), why.text);
     struct err sending = ERR_INIT;
-    int rc = session_reply(s, FRAME_Refused, id, &r.base, &sending);
-    if (code == ERR_PROTO || code == ERR_CANCELED)
-        return -(int)code;
+    int rc = link_refuse(s->link, id, &why, &sending);
+    if (e->code == ERR_PROTO || e->code == ERR_CANCELED)
+        return -(int)e->code;
     if (rc < 0)
         *e = sending;
     return rc;
@@ -152,11 +148,8 @@ static int dispatch(struct session *s, const struct frame_header *f, struct err 
 {
     const struct message *m = &s->msg;
     switch (f->type) {
-    case FRAME_Ping: {
-        Relais__Pong pong = RELAIS__PONG__INIT;
-        pong.token = m->ping->token;
-        return session_reply(s, FRAME_Pong, f->id, &pong.base, e);
-    }
+    case FRAME_Ping:
+        return link_answer_ping(s->link, f, m, e);
     case FRAME_Pong:
         return 0;
     case FRAME_HeadGet:
@@ -179,17 +172,13 @@ static int dispatch(struct session *s, const struct frame_header *f, struct err 
     }
 }
 
-/* One frame. Sets *ended at the end of the stream. */
-static int turn(struct session *s, bool *ended, struct err *e)
+/* One frame. */
+static int turn(struct session *s, struct err *e)
 {
     struct frame_header f = {0};
     int rc = link_recv(s->link, &f, &s->msg, HUB_IDLE_NS, e);
-    if (rc < 0) {
-        *ended = f.type == 0 && e->code == ERR_NET;
-        if (e->code == ERR_PROTO || e->code == ERR_LIMIT)
-            (void)session_refuse(s, f.id, e);
+    if (rc < 0)
         return rc;
-    }
     /* A peer that keeps a buffer and lives on pings would keep memory from the others. */
     if (s->partial.buf && io_now(s->hub->io) - s->partial.since > HUB_IDLE_NS) {
         (void)err_set(e, ERR_PROTO,
@@ -206,14 +195,13 @@ static void session_main(void *arg)
     struct err e = ERR_INIT;
     char duration[UNITS_TEXT], in[UNITS_TEXT], out[UNITS_TEXT];
     uint64_t since = io_now(s->hub->io);
-    bool ended = false;
     int rc = greet(s, &e);
     if (rc < 0) {
         log_warn("hub: connection from %s:%u: %s", s->from.host, s->from.port, e.text);
     } else {
         log_info("hub: %s connected from %s:%u", s->peer, s->from.host, s->from.port);
         while (rc == 0)
-            rc = turn(s, &ended, &e);
+            rc = turn(s, &e);
     }
     if (s->link)
         link_shutdown(s->link);
@@ -223,6 +211,7 @@ static void session_main(void *arg)
         units_duration(duration, io_now(s->hub->io) - since);
         units_size(in, link_bytes_in(s->link));
         units_size(out, link_bytes_out(s->link));
+        bool ended = link_ended(s->link);
         if (s->config)
             log_info("hub: %s disconnected after %s, %s in, %s out%s%s", s->peer, duration, in, out,
                      ended ? "" : ": ", ended ? "" : e.text);
@@ -250,8 +239,7 @@ void session_start(struct hub *h, int fd, const struct io_addr *from)
 
 void session_break(struct session *s)
 {
-    if (s->link)
-        link_shutdown(s->link);
+    /* Not link_shutdown: that waits, and meanwhile the fiber may end and free the link. */
     fiber_cancel(s->fiber);
 }
 
