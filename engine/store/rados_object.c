@@ -146,9 +146,16 @@ static int list_page(void *arg)
 static void pick_page(struct store_pick *pick, struct page *p)
 {
     const size_t skip = sizeof RADOS_OBJECT - 1;
-    for (int i = 0; i < p->count; i++)
-        if (strncmp(p->items[i].oid, RADOS_OBJECT, skip) == 0)
-            store_pick_add(pick, p->items[i].oid + skip);
+    char oid[RADOS_OID_MAX];
+    for (int i = 0; i < p->count; i++) {
+        const rados_object_list_item *item = &p->items[i];
+        if (item->oid_length < skip || item->oid_length >= sizeof oid)
+            continue;
+        memcpy(oid, item->oid, item->oid_length); /* librados does not terminate it */
+        oid[item->oid_length] = '\0';
+        if (memcmp(oid, RADOS_OBJECT, skip) == 0)
+            store_pick_add(pick, oid + skip);
+    }
     if (p->count > 0)
         rados_object_list_free((size_t)p->count, p->items);
     p->count = 0;
