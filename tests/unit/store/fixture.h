@@ -40,7 +40,7 @@ void fixture_ok(int r, const struct err *e, const char *file, int line);
         (void)state;                                                                               \
         run(name##_body);                                                                          \
     }                                                                                              \
-    static void name##_body(struct fixture *f)
+    static void name##_body(__attribute__((unused)) struct fixture *f)
 #define SPEC(name)      SPEC_WITH(fixture_run, name)
 #define SPEC_BARE(name) SPEC_WITH(fixture_run_bare, name)
 
