@@ -15,8 +15,9 @@ struct site_keys { /* borrowed; outlive the site */
     struct tls *tls;
 };
 
-/* Recovers spool and state, starts a fiber per group and the shipper. config is borrowed. Errors: IO,
- * SPACE, CORRUPT (state that recovery cannot explain; names the file and what to do). (waits) */
+/* Recovers spool and state, starts a fiber per group and the shipper. config is borrowed. Errors:
+ * IO, SPACE, CORRUPT (state that recovery cannot explain; names the file and what to do). (waits)
+ */
 int site_start(struct site **out, const struct config *config, const struct site_keys *keys,
                struct err *e);
 /* Asks for a cut now, labelled (may be ""). With wait_committed, returns when the hub has committed

@@ -1,0 +1,43 @@
+#include "bufpool.h"
+
+#include "err.h"
+
+#include <stdlib.h>
+
+void bufpool_init(struct bufpool *p, size_t size, unsigned total)
+{
+    *p = (struct bufpool){.size = size, .total = total};
+    p->free = err_calloc(total, sizeof *p->free);
+}
+
+void bufpool_done(struct bufpool *p)
+{
+    ASSERT(p->free_count == p->made);
+    for (unsigned i = 0; i < p->free_count; i++)
+        free(p->free[i]);
+    free(p->free);
+    *p = (struct bufpool){0};
+}
+
+void *bufpool_take(struct bufpool *p)
+{
+    for (;;) {
+        if (p->free_count > 0)
+            return p->free[--p->free_count];
+        if (p->made < p->total) {
+            void *buf = aligned_alloc(4096, (p->size + 4095) / 4096 * 4096);
+            ASSERT(buf != NULL);
+            p->made++;
+            return buf;
+        }
+        if (fiber_wait(&p->freed, FIBER_FOREVER) < 0)
+            return NULL;
+    }
+}
+
+void bufpool_give(struct bufpool *p, void *buf)
+{
+    ASSERT(p->free_count < p->made);
+    p->free[p->free_count++] = buf;
+    fiber_wake_one(&p->freed);
+}

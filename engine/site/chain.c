@@ -1,0 +1,240 @@
+#include "chain.h"
+
+#include "fio.h"
+#include "log.h"
+#include "record.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAGIC "RELAISC1"
+
+uint64_t chain_tip_rp(const struct chain *c)
+{
+    if (c->count > 0 && c->deltas[c->count - 1].rp > c->committed.rp)
+        return c->deltas[c->count - 1].rp;
+    return c->committed.rp;
+}
+
+void chain_tip(const struct chain *c, struct digest *digest, int64_t *cut_time)
+{
+    const struct chain_delta *d = chain_find(c, chain_tip_rp(c));
+    *digest = d ? d->digest : c->committed.digest;
+    *cut_time = d ? d->cut_time : c->committed.cut_time;
+}
+
+const struct chain_delta *chain_find(const struct chain *c, uint64_t rp)
+{
+    size_t low = 0, high = c->count;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (c->deltas[mid].rp < rp)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < c->count && c->deltas[low].rp == rp ? &c->deltas[low] : NULL;
+}
+
+bool chain_digest(const struct chain *c, uint64_t rp, struct digest *out)
+{
+    const struct chain_delta *d = chain_find(c, rp);
+    if (d)
+        *out = d->digest;
+    else if (c->count > 0 && c->deltas[0].rp_first == rp + 1)
+        *out = c->deltas[0].parent;
+    else if (rp == c->committed.rp && rp > 0)
+        *out = c->committed.digest;
+    else
+        return false;
+    return true;
+}
+
+void chain_lag(const struct chain *c, uint64_t *bytes, uint64_t *rps)
+{
+    *bytes = 0;
+    *rps = 0;
+    for (size_t i = c->count; i > 0 && c->deltas[i - 1].rp > c->committed.rp; i--) {
+        *bytes += c->deltas[i - 1].file_len;
+        *rps += c->deltas[i - 1].rp - c->deltas[i - 1].rp_first + 1;
+    }
+}
+
+uint64_t chain_complete_rp(const struct chain *c)
+{
+    for (size_t i = c->count; i > 0; i--)
+        if (c->deltas[i - 1].flags & MANIFEST_COMPLETE)
+            return c->deltas[i - 1].rp;
+    return c->committed.complete_rp;
+}
+
+static void push(struct chain *c, const struct chain_delta *d)
+{
+    if (c->count == c->cap) {
+        c->cap = c->cap ? c->cap * 2 : 16;
+        c->deltas = err_realloc(c->deltas, c->cap * sizeof *c->deltas);
+    }
+    c->deltas[c->count++] = *d;
+}
+
+void chain_append(struct chain *c, const struct chain_delta *d, uint64_t reserved)
+{
+    struct digest tip;
+    int64_t cut;
+    chain_tip(c, &tip, &cut);
+    ASSERT(d->rp_first == chain_tip_rp(c) + 1 && digest_equal(&d->parent, &tip));
+    push(c, d);
+    spool_settle(c->spool, reserved, spool_cost(d->file_len));
+    fiber_wake_all(&c->changed);
+}
+
+static int save_committed(const struct chain *c, const struct chain_committed *n, struct err *e)
+{
+    struct bytes_out out = bytes_out(RECORD_MAX);
+    char path[PATH_CAP];
+    int res;
+    path_format(path, "%s/committed", c->state_dir);
+    bytes_put_u64(&out, n->rp);
+    bytes_put(&out, n->digest.b, DIGEST_LEN);
+    bytes_put_u64(&out, (uint64_t)n->cut_time);
+    bytes_put_u64(&out, n->complete_rp);
+    bytes_put_u64(&out, (uint64_t)n->complete_cut);
+    res = record_save(path, MAGIC, &out, e);
+    bytes_free(&out);
+    return res;
+}
+
+/* Takes deltas that nobody needs any more off the list, then off the disk. A crash in between
+ * leaves a file that recovery finds older than the committed RP. */
+static int release(struct chain *c, struct err *e)
+{
+    while (c->count > 0 && c->deltas[0].rp <= c->committed.rp && c->deltas[0].rp <= c->clean) {
+        struct chain_delta d = c->deltas[0];
+        char path[PATH_CAP];
+        int res;
+        memmove(c->deltas, c->deltas + 1, --c->count * sizeof *c->deltas);
+        path_delta(path, c->dir, d.rp);
+        res = fio_unlink_always(path);
+        spool_settle(c->spool, spool_cost(d.file_len), 0);
+        if (res < 0 && res != -ENOENT)
+            return err_os(e, res, "%s: removing a committed delta", path);
+    }
+    return 0;
+}
+
+int chain_set_clean(struct chain *c, uint64_t rp, struct err *e)
+{
+    int res;
+    if (fiber_lock(&c->writing) < 0)
+        return err_os(e, -ECANCELED, "group %s", c->group);
+    c->clean = rp;
+    res = release(c, e);
+    fiber_unlock(&c->writing);
+    return res;
+}
+
+int chain_commit(struct chain *c, uint64_t rp, struct err *e)
+{
+    struct chain_committed n;
+    int res;
+    if (fiber_lock(&c->writing) < 0)
+        return err_os(e, -ECANCELED, "group %s", c->group);
+    n = c->committed;
+    for (size_t i = 0; i < c->count && c->deltas[i].rp <= rp; i++) {
+        const struct chain_delta *d = &c->deltas[i];
+        if (d->rp <= c->committed.rp)
+            continue;
+        n.rp = d->rp;
+        n.digest = d->digest;
+        n.cut_time = d->cut_time;
+        if (d->flags & MANIFEST_COMPLETE) {
+            n.complete_rp = d->rp;
+            n.complete_cut = d->cut_time;
+        }
+    }
+    res = n.rp > c->committed.rp ? save_committed(c, &n, e) : 0;
+    if (res == 0) {
+        c->committed = n;
+        fiber_wake_all(&c->changed);
+        res = release(c, e);
+    }
+    fiber_unlock(&c->writing);
+    return res;
+}
+
+/* Removes the deltas from number `from` on, newest first: whatever a crash leaves is contiguous. */
+static int drop_from(struct chain *c, size_t from, struct err *e)
+{
+    while (c->count > from) {
+        struct chain_delta d = c->deltas[--c->count];
+        char path[PATH_CAP];
+        int res;
+        path_delta(path, c->dir, d.rp);
+        res = fio_unlink_always(path);
+        spool_settle(c->spool, spool_cost(d.file_len), 0);
+        if (res < 0 && res != -ENOENT)
+            return err_os(e, res, "%s: removing", path);
+    }
+    return 0;
+}
+
+int chain_adopt(struct chain *c, const struct chain_committed *head, struct err *e)
+{
+    int res;
+    if (fiber_lock(&c->writing) < 0)
+        return err_os(e, -ECANCELED, "group %s", c->group);
+    res = drop_from(c, 0, e);
+    if (res == 0)
+        res = save_committed(c, head, e);
+    if (res == 0) {
+        c->committed = *head;
+        c->clean = head->rp;
+        fiber_wake_all(&c->changed);
+    }
+    fiber_unlock(&c->writing);
+    return res;
+}
+
+static int move_aside(struct chain *c, uint64_t rp, const char *why, struct err *e)
+{
+    char path[PATH_CAP], aside[PATH_CAP];
+    int res;
+    path_delta(path, c->dir, rp);
+    path_format(aside, "%s/damaged-%016" PRIx64 ".delta", c->dir, rp);
+    log_error("group %s: delta of RP %" PRIu64
+              " is damaged (%s); moved aside to %s; its changes and "
+              "those after it are found again by the next scan",
+              c->group, rp, why, aside);
+    res = fio_rename(path, aside);
+    if (res == 0)
+        res = fio_sync_dir(c->dir);
+    return res < 0 ? err_os(e, res, "%s: moving aside", path) : 0;
+}
+
+int chain_drop(struct chain *c, uint64_t rp, const char *why, struct err *e)
+{
+    const struct chain_delta *d;
+    int res = 0;
+    if (fiber_lock(&c->writing) < 0)
+        return err_os(e, -ECANCELED, "group %s", c->group);
+    d = chain_find(c, rp);
+    if (d)
+        res = drop_from(c, (size_t)(d - c->deltas) + 1, e);
+    if (d && res == 0) {
+        uint64_t cost = spool_cost(c->deltas[--c->count].file_len);
+        res = move_aside(c, rp, why, e);
+        spool_settle(c->spool, cost, 0);
+        fiber_wake_all(&c->changed);
+    }
+    fiber_unlock(&c->writing);
+    return res;
+}
+
+void chain_close(struct chain *c)
+{
+    free(c->deltas);
+    c->deltas = NULL;
+    c->count = c->cap = 0;
+}

@@ -1,0 +1,82 @@
+/* chain.h: the history of a group as this site knows it: the newest RP that the hub committed, and
+ * after it the sealed deltas in the spool, each the parent of the next.
+ *
+ * A delta leaves the spool when the hub has committed it (a durable record says so first) and the
+ * hash indexes no longer need it (scanned.h). Everything here is recovered from the files at start;
+ * calls that change it write first and change memory after. */
+#ifndef RELAIS_CHAIN_H
+#define RELAIS_CHAIN_H
+
+#include "manifest.h"
+#include "spool.h"
+
+struct chain_delta {
+    uint64_t rp_first, rp;
+    struct digest digest, parent;
+    int64_t cut_time;
+    uint32_t flags; /* MANIFEST_* */
+    uint64_t file_len;
+    uint32_t manifest_len;
+};
+
+struct chain_committed {
+    uint64_t rp; /* 0: none */
+    struct digest digest;
+    int64_t cut_time;
+    uint64_t complete_rp; /* newest complete RP among the committed; 0: none known */
+    int64_t complete_cut;
+};
+
+struct chain {
+    struct spool *spool;
+    char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
+    char dir[PATH_CAP], state_dir[PATH_CAP];
+    const struct key_public *signer;
+    struct chain_committed committed;
+    struct chain_delta
+        *deltas; /* ascending, contiguous; the first may be committed (see release) */
+    size_t count, cap;
+    uint64_t clean;             /* deltas up to this RP may leave */
+    bool lost;                  /* recovery dropped something: the indexes are worth nothing */
+    struct fiber_cond changed;  /* an RP was sealed or committed, or history was adopted */
+    struct fiber_mutex writing; /* the committed record */
+};
+
+/* Recovers. Removes what a crash left unfinished; moves a damaged delta aside, names it in the log,
+ * drops what came after it. Errors: IO, SPACE. (waits) */
+int chain_open(struct chain *c, struct spool *spool, const char *state_dir, const char *site,
+               const char *group, const struct key_public *signer, struct err *e);
+void chain_close(struct chain *c);
+
+uint64_t chain_tip_rp(const struct chain *c);
+/* Digest and cut time of the newest RP; zero without history. */
+void chain_tip(const struct chain *c, struct digest *digest, int64_t *cut_time);
+/* False when the RP is not known (any more). */
+bool chain_digest(const struct chain *c, uint64_t rp, struct digest *out);
+/* The sealed delta of this RP, or NULL. Invalid after the next wait. */
+const struct chain_delta *chain_find(const struct chain *c, uint64_t rp);
+/* Sealed bytes and RPs that the hub has not committed. */
+void chain_lag(const struct chain *c, uint64_t *bytes, uint64_t *rps);
+/* Newest complete RP, sealed or committed; 0 none. */
+uint64_t chain_complete_rp(const struct chain *c);
+
+/* Adds a delta that is durable under its final name; settles its reservation. */
+void chain_append(struct chain *c, const struct chain_delta *d, uint64_t reserved);
+/* The hub has committed everything up to rp (which is known here): records it durably, then lets
+ * deltas go. (waits) */
+int chain_commit(struct chain *c, uint64_t rp, struct err *e);
+/* Indexes are durable up to rp: lets deltas go. (waits) */
+int chain_set_clean(struct chain *c, uint64_t rp, struct err *e);
+/* The hub's history, proven ours by its signature, goes another way than ours or further: continues
+ * from it; spooled deltas go. The caller has made the indexes invalid before. (waits) */
+int chain_adopt(struct chain *c, const struct chain_committed *head, struct err *e);
+/* A spooled delta is damaged: moves it aside, drops it and all that follow. The caller has made the
+ * indexes invalid before. (waits) */
+int chain_drop(struct chain *c, uint64_t rp, const char *why, struct err *e);
+
+/* Reads and checks the manifest of the delta file at path: shape, signature, site, group. out is
+ * the caller's to free, encoded too (bytes_free). Errors: CORRUPT, INPUT, AUTH, IO. (waits) */
+int chain_read_manifest(const struct chain *c, const char *path, struct manifest *out,
+                        struct bytes_out *encoded, struct chain_delta *facts, struct err *e);
+
+#endif

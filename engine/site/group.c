@@ -1,0 +1,389 @@
+#include "group.h"
+
+#include "fio.h"
+#include "log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RETRY_MIN (1 * IO_S)
+#define RETRY_MAX (60 * IO_S)
+
+struct group_mark {
+    struct group_mark *next;
+    char label[LABEL_MAX_LEN + 1];
+    bool taken, done;
+    int res;
+    uint64_t rp;
+    struct err err;
+    struct fiber_cond arrived;
+};
+
+int group_open(struct group *g, const struct config *config, const struct config_group *own,
+               struct workshop *shop, const struct key_secret *hash_key, struct err *e)
+{
+    int res;
+    *g = (struct group){.config = own, .shop = shop};
+    res = keyring_init(&g->keyring, config, own, e);
+    if (res < 0)
+        return res;
+    res = chain_open(&g->chain, shop->spool, config->state_dir, config->name, own->name,
+                     key_public(shop->sign), e);
+    if (res < 0)
+        return res;
+    indexes_init(&g->indexes, &g->chain, own, hash_key);
+    return 0;
+}
+
+/* -- Marks -- */
+
+/* Which marks the next cut serves: the oldest, and those after it that ask for the same label or
+ * for none. An RP has one label. */
+static const char *take_marks(struct group *g)
+{
+    const char *label = "";
+    for (struct group_mark *m = g->marks; m; m = m->next) {
+        if (m->label[0] != '\0' && label[0] != '\0' && strcmp(m->label, label) != 0)
+            break;
+        if (m->label[0] != '\0')
+            label = m->label;
+        m->taken = true;
+    }
+    return label;
+}
+
+static void answer_marks(struct group *g, bool all, int res, uint64_t rp, const struct err *e)
+{
+    struct group_mark **link = &g->marks;
+    while (*link) {
+        struct group_mark *m = *link;
+        if (!all && !m->taken) {
+            link = &m->next;
+            continue;
+        }
+        *link = m->next;
+        m->done = true;
+        m->res = res;
+        m->rp = rp;
+        m->err = *e;
+        fiber_wake_all(&m->arrived);
+    }
+}
+
+int group_mark(struct group *g, const char *label, uint64_t *rp, struct err *e)
+{
+    struct group_mark mark = {.res = 0}, **link = &g->marks;
+    if (g->stopping)
+        return err_set(e, ERR_AGAIN, "group %s: relaisd is stopping", g->config->name);
+    (void)snprintf(mark.label, sizeof mark.label, "%s", label);
+    while (*link)
+        link = &(*link)->next;
+    *link = &mark;
+    fiber_wake_all(&g->wanted);
+    g->visitors++;
+    while (!mark.done)
+        if (fiber_wait(&mark.arrived, FIBER_FOREVER) == -ECANCELED)
+            break;
+    g->visitors--;
+    if (!mark.done) {
+        for (link = &g->marks; *link != &mark; link = &(*link)->next)
+            ;
+        *link = mark.next;
+        return err_os(e, -ECANCELED, "group %s", g->config->name);
+    }
+    *rp = mark.rp;
+    if (mark.res < 0)
+        *e = mark.err;
+    return mark.res;
+}
+
+static int wait_committed(struct group *g, uint64_t rp, struct err *e)
+{
+    while (g->chain.committed.rp < rp) {
+        if (g->broken.code != ERR_OK) {
+            *e = g->broken;
+            return -(int)e->code;
+        }
+        if (g->stopping)
+            return err_set(e, ERR_AGAIN,
+                           "group %s: relaisd is stopping; RP %" PRIu64 " is sealed and "
+                           "will be shipped",
+                           g->config->name, rp);
+        if (fiber_wait(&g->chain.changed, FIBER_FOREVER) == -ECANCELED)
+            return err_os(e, -ECANCELED, "group %s", g->config->name);
+    }
+    return 0;
+}
+
+int group_wait_committed(struct group *g, uint64_t rp, struct err *e)
+{
+    int res;
+    g->visitors++;
+    res = wait_committed(g, rp, e);
+    g->visitors--;
+    return res;
+}
+
+/* -- Turns of history, asked for by the shipper -- */
+
+static bool turn_wanted(const struct group *g)
+{
+    return g->adopt || g->damaged;
+}
+
+static int wait_turned(struct group *g)
+{
+    g->give_up = true;
+    fiber_wake_all(&g->wanted);
+    while (turn_wanted(g) && !g->stopping) {
+        int res = fiber_wait(&g->turned, FIBER_FOREVER);
+        if (res == -ECANCELED)
+            return res;
+    }
+    return turn_wanted(g) ? -ECANCELED : 0;
+}
+
+int group_adopt(struct group *g, const struct chain_committed *head)
+{
+    g->head = *head;
+    g->adopt = true;
+    return wait_turned(g);
+}
+
+int group_drop(struct group *g, uint64_t rp, const char *why)
+{
+    g->damaged_rp = rp;
+    (void)snprintf(g->why, sizeof g->why, "%s", why);
+    g->damaged = true;
+    return wait_turned(g);
+}
+
+static int turn(struct group *g, struct err *e)
+{
+    int res = indexes_forget(&g->indexes, e);
+    if (res == 0 && g->damaged)
+        res = chain_drop(&g->chain, g->damaged_rp, g->why, e);
+    if (res == 0)
+        g->damaged = false;
+    if (res == 0 && g->adopt)
+        res = chain_adopt(&g->chain, &g->head, e);
+    if (res == 0)
+        g->adopt = g->give_up = false;
+    fiber_wake_all(&g->turned);
+    return res;
+}
+
+/* -- The fiber -- */
+
+/* Makes sure that the indexes are true; both may take several tries on a disk that fails. */
+static int settle(struct group *g, struct err *e)
+{
+    int res = turn_wanted(g) ? turn(g, e) : 0;
+    if (res == 0 && !g->indexes.trusted) {
+        res = indexes_recover(&g->indexes, e);
+        if (res == 0 && g->indexes.seeding)
+            g->catch_up = true;
+    }
+    return res;
+}
+
+static void note_result(struct group *g, int res, const struct err *e)
+{
+    const struct cut_result *r = &g->last;
+    g->plain_bytes += r->plain_bytes;
+    g->frame_bytes += r->frame_bytes;
+    if (r->end != CUT_FAILED && res == 0)
+        g->indexes.seeding = false;
+    if (res == 0) {
+        if (g->error.code != ERR_OK)
+            log_notice("group %s: sealing goes on, RP %" PRIu64, g->config->name, r->rp);
+        g->error = (struct err)ERR_INIT;
+        return;
+    }
+    if (res != -ERR_CANCELED && strcmp(g->error.text, e->text) != 0)
+        log_warn("%s", e->text);
+    g->error = *e;
+}
+
+/* One pass: catching up when much is to be shipped and a freeze would have to last as long, else a
+ * cut. *complete: whether it made a complete RP. */
+static int pass(struct group *g, bool *complete, struct err *e)
+{
+    struct cut_spec spec = {.shop = g->shop,
+                            .chain = &g->chain,
+                            .indexes = &g->indexes,
+                            .keyring = &g->keyring,
+                            .config = g->config,
+                            .label = "",
+                            .give_up = &g->give_up};
+    char label[LABEL_MAX_LEN + 1] = "";
+    int res = settle(g, e);
+    *complete = false;
+    if (res < 0) {
+        note_result(g, res, e);
+        return res;
+    }
+    spec.catching_up = g->catch_up && g->config->freeze[0] != '\0';
+    if (!spec.catching_up)
+        (void)snprintf(label, sizeof label, "%s", take_marks(g));
+    spec.label = label;
+    g->cutting = true;
+    res = cut_run(&spec, &g->progress, &g->last, e);
+    g->cutting = false;
+    g->catch_up = res < 0 && (g->last.frozen_too_long || g->last.no_space);
+    *complete = res == 0 && g->last.end == CUT_COMPLETE;
+    note_result(g, res, e);
+    if (*complete)
+        answer_marks(g, false, 0, g->last.rp, e);
+    return res;
+}
+
+/* Until the next cut is due, a mark or a turn is wanted. */
+static void wait_due(struct group *g, uint64_t due)
+{
+    struct io *io = fiber_io();
+    while (!g->stopping && !turn_wanted(g) && !g->marks) {
+        uint64_t now = io_now(io);
+        if (now >= due)
+            return;
+        (void)fiber_wait(&g->wanted, due == FIBER_FOREVER ? FIBER_FOREVER : due - now);
+        if (fiber_cancelled())
+            return;
+    }
+}
+
+/* A cut that failed is tried again after a while that grows; space coming back ends the wait. */
+static void wait_retry(struct group *g, uint64_t *delay)
+{
+    *delay = *delay == 0 ? RETRY_MIN : *delay * 2 < RETRY_MAX ? *delay * 2 : RETRY_MAX;
+    if (g->last.no_space || g->error.code == ERR_SPACE)
+        (void)fiber_wait(&g->shop->spool->freed, *delay);
+    else
+        (void)fiber_wait(&g->wanted, *delay);
+}
+
+static void group_fiber(void *arg)
+{
+    struct group *g = arg;
+    struct io *io = fiber_io();
+    uint64_t started = 0, retry = 0;
+    bool due_now = g->config->interval_ns > 0;
+    struct err first = ERR_INIT;
+    if (settle(g, &first) < 0)
+        note_result(g, -(int)first.code, &first);
+    while (!g->stopping && !fiber_cancelled()) {
+        struct err e = ERR_INIT;
+        bool complete;
+        int res;
+        if (!due_now)
+            wait_due(g,
+                     g->config->interval_ns > 0 ? started + g->config->interval_ns : FIBER_FOREVER);
+        if (g->stopping || fiber_cancelled())
+            break;
+        if (turn_wanted(g) && !g->marks && g->config->interval_ns == 0) {
+            if (settle(g, &e) < 0)
+                wait_retry(g, &retry);
+            continue;
+        }
+        started = io_now(io);
+        res = pass(g, &complete, &e);
+        due_now = !complete; /* a pass without a cut is followed by the cut */
+        if (res >= 0) {
+            retry = 0;
+            continue;
+        }
+        if (g->last.frozen_too_long)
+            continue;
+        answer_marks(g, true, res, 0, &e);
+        if (g->config->interval_ns == 0 && !g->catch_up && !turn_wanted(g))
+            due_now = false;
+        else
+            wait_retry(g, &retry);
+    }
+}
+
+void group_start(struct group *g)
+{
+    g->fiber = fiber_spawn(fiber_io(), "group", group_fiber, g);
+}
+
+static void wait_left(void *arg)
+{
+    const struct group *g = arg;
+    while (g->visitors > 0)
+        (void)fiber_yield();
+}
+
+void group_stop(struct group *g)
+{
+    struct err e = ERR_INIT;
+    g->stopping = true;
+    if (g->fiber) {
+        fiber_cancel(g->fiber);
+        fiber_join(g->fiber);
+        g->fiber = NULL;
+    }
+    (void)err_set(&e, ERR_AGAIN, "group %s: relaisd is stopping", g->config->name);
+    answer_marks(g, true, -ERR_AGAIN, 0, &e);
+    fiber_wake_all(&g->turned);
+    fiber_wake_all(&g->chain.changed);
+    /* Joining is not cancellable, waiting would be. */
+    fiber_join(fiber_spawn(fiber_io(), "leaving", wait_left, g));
+    indexes_done(&g->indexes);
+    keyring_done(&g->keyring);
+    chain_close(&g->chain);
+}
+
+/* -- Status -- */
+
+static const char *state_word(const struct group *g, uint64_t lag)
+{
+    if (g->broken.code != ERR_OK)
+        return "broken";
+    if (g->progress.waiting_for_space || (g->error.code == ERR_SPACE && !g->progress.frozen))
+        return "spool-full";
+    if (g->last.frozen_too_long)
+        return "frozen-too-long";
+    if (chain_complete_rp(&g->chain) == 0)
+        return "seeding";
+    if (g->cutting && g->indexes.seeding)
+        return "seeding";
+    if (g->cutting)
+        return "scanning";
+    if (!g->link_up)
+        return "offline";
+    if (lag == 0)
+        return "idle";
+    return g->shipping ? "shipping" : "sealed";
+}
+
+void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out)
+{
+    const struct err *error = g->broken.code != ERR_OK ? &g->broken : &g->error;
+    uint64_t bytes, rps;
+    struct digest tip;
+    int64_t cut;
+    relais__group_status__init(out);
+    chain_lag(&g->chain, &bytes, &rps);
+    chain_tip(&g->chain, &tip, &cut);
+    out->group = g->chain.group;
+    out->state = (char *)(uintptr_t)state_word(g, rps);
+    out->error = (char *)(uintptr_t)(error->code != ERR_OK ? error->text : "");
+    out->sealed_rp = chain_tip_rp(&g->chain);
+    out->sealed_cut = cut;
+    out->committed_rp = g->chain.committed.rp;
+    out->committed_cut = g->chain.committed.cut_time;
+    out->complete_rp = g->chain.committed.complete_rp;
+    out->complete_cut = g->chain.committed.complete_cut;
+    out->lag_bytes = bytes;
+    out->lag_rps = rps;
+    out->frame_bytes = g->frame_bytes;
+    out->plain_bytes = g->plain_bytes;
+    out->scan_done = g->cutting ? g->progress.done : 0;
+    out->scan_total = g->cutting ? g->progress.total : 0;
+    out->eta_ns = rate > 0 ? (uint64_t)((double)bytes / (double)rate * 1e9) : 0;
+    out->interval_ns = g->config->interval_ns;
+}

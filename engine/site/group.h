@@ -1,0 +1,71 @@
+/* group.h: a group of volumes and the fiber that makes its recovery points: at its interval, or
+ * when somebody asks.
+ *
+ * State words, as status shows them; the first that applies:
+ *   broken           the hub's history cannot be continued, or recovery needs a person: see error
+ *   spool-full       sealing waits for space
+ *   frozen-too-long  a cut was given up for holding the freeze; catching up, then trying again
+ *   seeding          no complete RP exists yet
+ *   scanning         a scan is under way
+ *   offline          the hub is not reachable
+ *   shipping         sealed RPs are on their way
+ *   sealed           sealed RPs wait for their turn on the link
+ *   idle             the hub has everything */
+#ifndef RELAIS_GROUP_H
+#define RELAIS_GROUP_H
+
+#include "cut.h"
+
+#include "relais.pb-c.h"
+
+struct group_mark;
+
+struct group {
+    const struct config_group *config;
+    struct workshop *shop;
+    struct chain chain;
+    struct indexes indexes;
+    struct keyring keyring;
+    struct fiber *fiber;
+    struct fiber_cond wanted; /* a mark, an adoption, or stop */
+    struct group_mark *marks; /* waiting for their cut, oldest first */
+    unsigned visitors;        /* fibers of others inside group_mark and group_wait_committed */
+    bool cutting, stopping, give_up;
+    bool catch_up; /* the next pass freezes nothing: much is to be shipped */
+    struct cut_progress progress;
+    struct cut_result last;
+    struct err error;                  /* why the last cut failed; OK when it did not */
+    uint64_t plain_bytes, frame_bytes; /* sealed since start */
+    /* The shipper's side. */
+    bool link_up, shipping;
+    struct err broken;           /* why nothing is shipped */
+    struct chain_committed head; /* what to adopt */
+    bool adopt, damaged;
+    uint64_t damaged_rp;
+    char why[ERR_TEXT_MAX];
+    struct fiber_cond turned; /* an adoption or a drop has been done */
+};
+
+/* Recovers the group's chain and prepares the rest; group_start starts its fiber. Errors: IO,
+ * SPACE, CONFIG. (waits) */
+int group_open(struct group *g, const struct config *config, const struct config_group *own,
+               struct workshop *shop, const struct key_secret *hash_key, struct err *e);
+void group_start(struct group *g);
+/* Ends the fiber (a cut under way is given up), frees. Marks that wait fail. (waits) */
+void group_stop(struct group *g);
+
+/* Asks for a cut and waits until it is sealed, as site_mark. (waits) */
+int group_mark(struct group *g, const char *label, uint64_t *rp, struct err *e);
+/* Waits until rp is committed. Errors: CHAIN and so on when the group is broken; CANCELED. (waits)
+ */
+int group_wait_committed(struct group *g, uint64_t rp, struct err *e);
+
+/* Continues from the hub's history, or without a damaged delta: the group's fiber does it between
+ * two cuts; a cut under way is given up. Returns when done: 0, or -ECANCELED. (waits) */
+int group_adopt(struct group *g, const struct chain_committed *head);
+int group_drop(struct group *g, uint64_t rp, const char *why);
+
+/* rate: sealed bytes/s of the link, for the time until caught up. Strings stay the group's. */
+void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out);
+
+#endif

@@ -1,0 +1,248 @@
+#include "indexes.h"
+
+#include "delta.h"
+#include "fio.h"
+#include "index.h"
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int by_name(const void *a, const void *b)
+{
+    const struct volume *x = a, *y = b;
+    return strcmp(x->config->name, y->config->name);
+}
+
+void indexes_init(struct indexes *x, struct chain *chain, const struct config_group *config,
+                  const struct key_secret *hash_key)
+{
+    *x = (struct indexes){.chain = chain, .count = (uint16_t)config->volume_count};
+    ASSERT(config->volume_count <= VOLUMES_MAX);
+    x->volumes = err_calloc(x->count, sizeof *x->volumes);
+    for (unsigned i = 0; i < x->count; i++)
+        x->volumes[i].config = &config->volumes[i];
+    qsort(x->volumes, x->count, sizeof *x->volumes, by_name);
+    seal_group_id(x->group_id, chain->site, chain->group);
+    for (uint16_t i = 0; i < x->count; i++) {
+        struct volume *v = &x->volumes[i];
+        v->number = i;
+        v->dirty = dirty_new();
+        v->index.fd = -1;
+        seal_volume_id(v->id, chain->site, chain->group, v->config->name);
+        hashindex_key(v->index.key, hash_key, chain->site, chain->group, v->config->name);
+    }
+}
+
+static void close_all(struct indexes *x)
+{
+    for (uint16_t i = 0; i < x->count; i++) {
+        fio_close_always(x->volumes[i].index.fd);
+        x->volumes[i].index.fd = -1;
+    }
+}
+
+void indexes_done(struct indexes *x)
+{
+    for (uint16_t i = 0; i < x->count; i++) {
+        hashindex_close(&x->volumes[i].index);
+        dirty_free(x->volumes[i].dirty);
+    }
+    free(x->volumes);
+    *x = (struct indexes){0};
+}
+
+static void index_path(const struct indexes *x, const char *volume, char path[PATH_CAP])
+{
+    path_format(path, "%s/%s.index", x->chain->state_dir, volume);
+}
+
+static struct volume *find(struct indexes *x, const char *name)
+{
+    for (uint16_t i = 0; i < x->count; i++)
+        if (strcmp(x->volumes[i].config->name, name) == 0)
+            return &x->volumes[i];
+    return NULL;
+}
+
+static int open_all(struct indexes *x, bool fresh, struct err *e)
+{
+    for (uint16_t i = 0; i < x->count; i++) {
+        struct volume *v = &x->volumes[i];
+        uint8_t key[HASHINDEX_KEY_LEN];
+        char path[PATH_CAP];
+        bool made;
+        int res;
+        index_path(x, v->config->name, path);
+        memcpy(key, v->index.key, sizeof key);
+        res = hashindex_open(&v->index, path, key, fresh, &made, e);
+        if (res < 0)
+            return res;
+        x->seeding |= made;
+    }
+    return 0;
+}
+
+/* Marks what one delta changed. Volumes are those that its manifest names: one that is no longer
+ * configured has no index open, and its file goes, so that a later comeback starts over. */
+static int forget_delta(struct indexes *x, const struct manifest *m, const uint8_t *raw,
+                        struct err *e)
+{
+    struct index_reader r;
+    struct index_entry entry;
+    int res;
+    for (uint16_t i = 0; i < m->volume_count; i++) {
+        char path[PATH_CAP];
+        index_path(x, m->volumes[i].name, path);
+        if (!find(x, m->volumes[i].name))
+            (void)fio_unlink(path);
+    }
+    index_reader_init(&r, raw, m->index_len, m->extents, m->volume_count, m->source_count,
+                      DELTA_HEADER_LEN, m->index_place);
+    while ((res = index_next(&r, &entry, e)) > 0) {
+        struct volume *v = find(x, m->volumes[entry.volume].name);
+        if (v)
+            res = hashindex_forget(&v->index, entry.sector, entry.sectors, e);
+        if (res < 0)
+            break;
+    }
+    return res;
+}
+
+static int read_index(const char *path, const struct manifest *m, uint8_t *raw, struct err *e)
+{
+    struct digest found;
+    int fd = fio_open(path, O_RDONLY | O_CLOEXEC, 0);
+    int res = fd < 0 ? fd : fio_read_all(fd, raw, m->index_len, m->index_place);
+    fio_close_always(fd);
+    if (res < 0)
+        return err_os(e, res, "%s: reading its index", path);
+    digest_of(&found, raw, m->index_len);
+    if (!digest_equal(&found, &m->index_digest))
+        return err_set(e, ERR_CORRUPT, "%s: its index differs from its digest", path);
+    return 0;
+}
+
+/* The deltas in (clean, tip] may have entries written in part: those sectors are unknown. */
+static int mark_doubtful(struct indexes *x, struct err *e)
+{
+    int res = 0;
+    for (uint64_t rp = x->scanned.clean + 1; rp <= chain_tip_rp(x->chain) && res >= 0;) {
+        struct bytes_out encoded;
+        struct chain_delta facts;
+        struct manifest m;
+        char path[PATH_CAP];
+        uint8_t *raw;
+        path_delta(path, x->chain->dir, rp);
+        res = chain_read_manifest(x->chain, path, &m, &encoded, &facts, e);
+        if (res < 0)
+            break;
+        raw = err_malloc(m.index_len); /* manifest_decode bounds it */
+        res = read_index(path, &m, raw, e);
+        if (res == 0)
+            res = forget_delta(x, &m, raw, e);
+        rp = m.rp + 1;
+        free(raw);
+        bytes_free(&encoded);
+        manifest_free(&m);
+    }
+    return res;
+}
+
+static int save_clean(struct indexes *x, struct err *e)
+{
+    struct digest tip;
+    int64_t cut;
+    int res;
+    chain_tip(x->chain, &tip, &cut);
+    x->scanned = (struct scanned){chain_tip_rp(x->chain), chain_tip_rp(x->chain), tip, tip};
+    res = scanned_save(&x->scanned, x->chain, e);
+    return res < 0 ? res : chain_set_clean(x->chain, x->scanned.clean, e);
+}
+
+static int start_over(struct indexes *x, bool fresh, struct err *e)
+{
+    if (!fresh)
+        log_warn(
+            "group %s: the hash indexes do not fit the history known here; they start over, and "
+            "the next scan ships the volumes again",
+            x->chain->group);
+    for (uint16_t i = 0; i < x->count; i++) {
+        int res = hashindex_reset(&x->volumes[i].index, fresh, e);
+        if (res < 0)
+            return res;
+        dirty_clear(x->volumes[i].dirty);
+    }
+    x->seeding = true;
+    return 0;
+}
+
+int indexes_recover(struct indexes *x, struct err *e)
+{
+    bool fresh = chain_tip_rp(x->chain) == 0, valid;
+    int res;
+    x->trusted = false;
+    close_all(x);
+    res = scanned_load(&x->scanned, x->chain, &valid, e);
+    if (res == 0)
+        res = open_all(x, fresh, e);
+    if (res < 0)
+        return res;
+    if (valid && x->scanned.clean < chain_tip_rp(x->chain)) {
+        res = mark_doubtful(x, e);
+        if (res == -ERR_CANCELED)
+            return res;
+        if (res < 0) {
+            log_warn("group %s: %s", x->chain->group, e->text);
+            valid = false;
+        }
+    }
+    res = valid ? 0 : start_over(x, fresh, e);
+    for (uint16_t i = 0; i < x->count && res == 0; i++)
+        res = hashindex_sync(&x->volumes[i].index, e);
+    if (res == 0)
+        res = save_clean(x, e);
+    x->trusted = res == 0;
+    return res;
+}
+
+static bool touches(const struct hashes *h, uint16_t volume)
+{
+    for (size_t i = 0; i < h->run_count; i++)
+        if (h->runs[i].volume == volume)
+            return true;
+    return false;
+}
+
+int indexes_seal(struct indexes *x, const struct hashes *h, struct err *e)
+{
+    int64_t cut;
+    int res;
+    ASSERT(x->trusted);
+    x->trusted = false;
+    x->scanned.tip = chain_tip_rp(x->chain);
+    chain_tip(x->chain, &x->scanned.tip_digest, &cut);
+    res = scanned_save(&x->scanned, x->chain, e);
+    for (uint16_t i = 0; i < x->count && res == 0; i++) {
+        if (!touches(h, i))
+            continue;
+        res = hashindex_apply(&x->volumes[i].index, h, i, e);
+        if (res == 0)
+            res = hashindex_sync(&x->volumes[i].index, e);
+    }
+    if (res == 0)
+        res = save_clean(x, e);
+    for (size_t i = 0; i < h->run_count && res == 0; i++)
+        dirty_remove(x->volumes[h->runs[i].volume].dirty, h->runs[i].sector, h->runs[i].sectors);
+    x->trusted = res == 0;
+    return res;
+}
+
+int indexes_forget(struct indexes *x, struct err *e)
+{
+    x->trusted = false;
+    return scanned_forget(x->chain, e);
+}

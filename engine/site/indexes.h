@@ -1,0 +1,44 @@
+/* indexes.h: the volumes of a group with their hash indexes, and the order of writes that keeps
+ * those true (scanned.h says why). All calls (wait). */
+#ifndef RELAIS_INDEXES_H
+#define RELAIS_INDEXES_H
+
+#include "config.h"
+#include "dirty.h"
+#include "hashindex.h"
+#include "scanned.h"
+#include "seal.h"
+
+struct volume {
+    const struct config_volume *config;
+    uint16_t number; /* in the manifest's table: by name, so that it does not depend on the file's
+                        order */
+    uint8_t id[SEAL_ID_LEN];
+    struct hashindex index;
+    struct dirty *dirty;
+};
+
+struct indexes {
+    struct chain *chain;
+    struct volume *volumes; /* by number */
+    uint16_t count;
+    uint8_t group_id[SEAL_ID_LEN];
+    struct scanned scanned;
+    bool trusted; /* false: indexes_recover must come before the next scan */
+    bool seeding; /* an index started over: the next scan ships (nearly) everything */
+};
+
+/* Prepares memory only. */
+void indexes_init(struct indexes *x, struct chain *chain, const struct config_group *config,
+                  const struct key_secret *hash_key);
+/* Opens all indexes and makes them true: marks what an interrupted indexes_seal left doubtful,
+ * starts over where nothing can be known. Errors: IO, SPACE. */
+int indexes_recover(struct indexes *x, struct err *e);
+/* A delta with these hashes is durable and is the chain's tip: writes them. On an error the indexes
+ * are not trusted until recovered; the delta stays. */
+int indexes_seal(struct indexes *x, const struct hashes *h, struct err *e);
+/* Nothing in them counts any more, durably: before the chain goes back or another way. */
+int indexes_forget(struct indexes *x, struct err *e);
+void indexes_done(struct indexes *x);
+
+#endif

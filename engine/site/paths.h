@@ -1,0 +1,24 @@
+/* paths.h: the files of the site role, named in one place.
+ *
+ *   SPOOL/GROUP/RP16.delta          a sealed delta (RP in 16 hex digits)
+ *   SPOOL/GROUP/RP16.delta.tmp      one being written; removed at start
+ *   SPOOL/GROUP/damaged-RP16.delta  moved aside by recovery, for a person to look at
+ *   STATE/GROUP/committed           newest RP that the hub confirmed (chain.h)
+ *   STATE/GROUP/scanned             how far the hash indexes can be trusted (scanned.h)
+ *   STATE/GROUP/VOLUME.index        hashes of a volume's sectors (hashindex.h) */
+#ifndef RELAIS_PATHS_H
+#define RELAIS_PATHS_H
+
+#include "config.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PATH_CAP (CONFIG_PATH_MAX + 2 * NAME_MAX_LEN + 64)
+
+/* Formats a path into dst of PATH_CAP bytes. Names and directories are bounded by the
+ * configuration: one that does not fit is a defect. */
+void path_format(char dst[PATH_CAP], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void path_delta(char dst[PATH_CAP], const char *dir, uint64_t rp);
+
+#endif

@@ -1,0 +1,48 @@
+/* region.h: the processor's share of a scan: one region of a volume hashed, compared, sealed.
+ *
+ * Input is what was read; output is what changed, ready for the delta, and the new hashes. Pure but
+ * for the sealer it borrows; runs on a worker thread. */
+#ifndef RELAIS_REGION_H
+#define RELAIS_REGION_H
+
+#include "hashindex.h"
+#include "index.h"
+#include "seal.h"
+
+/* A region's sealed extents never come to more; REGION_OUT is what sealing into the buffer needs.
+ */
+#define REGION_OUT ((size_t)REGION_SECTORS * seal_bound(1))
+
+/* A run of changed sectors of one kind: data runs become one or more extents. */
+struct region_run {
+    uint32_t sector, sectors; /* of the volume */
+    bool zero;
+};
+
+struct region {
+    /* In. */
+    uint8_t *plain; /* REGION_SIZE bytes, zero behind the end of the volume; unused for a hole */
+    bool hole;
+    uint32_t first, sectors; /* of the volume; at most REGION_SECTORS */
+    uint16_t volume;         /* number in the manifest's table */
+    const uint64_t *known;   /* the index's entries */
+    const uint8_t *hash_key;
+    const struct seal_key *seal_key;
+    const uint8_t *group_id, *volume_id;
+    uint64_t rp;
+    int level;
+    struct seal *seal;
+    /* Out; buffers are the caller's. */
+    uint8_t *out;                /* REGION_OUT bytes */
+    uint64_t *fresh;             /* REGION_SECTORS: the hashes as they are now */
+    struct index_entry *extents; /* REGION_SECTORS */
+    struct region_run *runs;     /* REGION_SECTORS */
+    uint32_t extent_count, run_count;
+    size_t out_len;
+    uint64_t plain_bytes, frame_bytes; /* of data extents */
+};
+
+/* For io's work verb: arg is the region. Returns 0. */
+int region_process(void *arg);
+
+#endif

@@ -1,0 +1,136 @@
+#include "walk.h"
+
+#include "fio.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int open_volume(struct walk *w, uint16_t i, struct err *e)
+{
+    const struct config_volume *config = w->indexes->volumes[i].config;
+    const char *group = w->indexes->chain->group;
+    struct walk_volume *v = &w->volumes[i];
+    struct io_stat st;
+    int res;
+    v->fd = fio_open(config->path, O_RDONLY | O_CLOEXEC, 0);
+    res = v->fd < 0 ? v->fd : fio_fstat(v->fd, &st);
+    if (res < 0)
+        return err_os(e, res, "volume %s/%s: %s", group, config->name, config->path);
+    if (st.size > VOLUME_MAX)
+        return err_set(e, ERR_LIMIT,
+                       "volume %s/%s: %s has %" PRIu64 " bytes, more than the %llu a "
+                       "volume may have",
+                       group, config->name, config->path, st.size, (unsigned long long)VOLUME_MAX);
+    v->size = w->sizes[i] = st.size;
+    w->total += st.size;
+    return 0;
+}
+
+int walk_open(struct walk *w, struct indexes *indexes, struct err *e)
+{
+    int res = 0;
+    *w = (struct walk){.indexes = indexes};
+    w->volumes = err_calloc(indexes->count, sizeof *w->volumes);
+    w->sizes = err_calloc(indexes->count, sizeof *w->sizes);
+    for (uint16_t i = 0; i < indexes->count; i++)
+        w->volumes[i].fd = -1;
+    for (uint16_t i = 0; i < indexes->count && res == 0; i++)
+        res = open_volume(w, i, e);
+    if (res < 0)
+        walk_close(w);
+    return res;
+}
+
+void walk_close(struct walk *w)
+{
+    for (uint16_t i = 0; i < w->indexes->count; i++)
+        fio_close_always(w->volumes[i].fd);
+    free(w->volumes);
+    free(w->sizes);
+    *w = (struct walk){0};
+}
+
+static int io_error(const struct walk *w, uint16_t i, int res, uint64_t off, struct err *e)
+{
+    const struct config_volume *config = w->indexes->volumes[i].config;
+    if (res == -ENODATA)
+        return err_set(e, ERR_IO,
+                       "volume %s/%s: %s ends before byte %" PRIu64 ", it shrank during the "
+                       "scan",
+                       w->indexes->chain->group, config->name, config->path, w->volumes[i].size);
+    return err_os(e, res, "volume %s/%s: %s: reading at byte %" PRIu64, w->indexes->chain->group,
+                  config->name, config->path, off);
+}
+
+/* How many whole regions from this one on are holes of the volume; the last may be short. */
+static uint64_t hole_regions(const struct walk_volume *v, uint64_t off)
+{
+    if (v->run.data)
+        return 0;
+    if (v->run.end >= v->size)
+        return (v->size - off + REGION_SIZE - 1) / REGION_SIZE;
+    return (v->run.end - off) / REGION_SIZE;
+}
+
+static void pass(struct walk *w, uint64_t regions)
+{
+    struct walk_volume *v = &w->volumes[w->volume];
+    uint64_t off = w->region * REGION_SIZE, len = regions * REGION_SIZE;
+    w->done += len < v->size - off ? len : v->size - off;
+    w->region += (uint32_t)regions;
+}
+
+int walk_next(struct walk *w, struct walk_region *out, struct err *e)
+{
+    while (w->volume < w->indexes->count) {
+        struct walk_volume *v = &w->volumes[w->volume];
+        uint64_t off = w->region * REGION_SIZE, holes, zero = 0;
+        int res = 0;
+        if (off >= v->size) {
+            w->volume++;
+            w->region = 0;
+            continue;
+        }
+        if (off >= v->run.end)
+            res = fio_run(v->fd, off, &v->run);
+        if (res < 0)
+            return io_error(w, w->volume, res, off, e);
+        holes = hole_regions(v, off);
+        if (holes > 0)
+            res =
+                hashindex_zero_regions(&w->indexes->volumes[w->volume].index, w->region, &zero, e);
+        if (res < 0)
+            return res;
+        if (zero > 0) {
+            pass(w, holes < zero ? holes : zero);
+            continue;
+        }
+        *out = (struct walk_region){w->volume, w->region, holes > 0};
+        pass(w, 1);
+        return 1;
+    }
+    return 0;
+}
+
+int walk_read(struct walk *w, const struct walk_region *at, struct slot *s, struct err *e)
+{
+    struct walk_volume *v = &w->volumes[at->volume];
+    struct region *r = &s->region;
+    uint64_t off = at->region * REGION_SIZE;
+    size_t len = v->size - off < REGION_SIZE ? (size_t)(v->size - off) : REGION_SIZE;
+    size_t padded = (len + SECTOR_SIZE - 1) / SECTOR_SIZE * SECTOR_SIZE;
+    int res;
+    r->first = at->region * REGION_SECTORS;
+    r->sectors = (uint32_t)(padded / SECTOR_SIZE);
+    r->hole = at->hole;
+    if (!at->hole) {
+        res = fio_read_all(v->fd, s->plain, len, off);
+        if (res < 0)
+            return io_error(w, at->volume, res, off, e);
+        memset(s->plain + len, 0, padded - len);
+    }
+    return hashindex_read(&w->indexes->volumes[at->volume].index, at->region, s->known, e);
+}
