@@ -207,7 +207,8 @@ static int add_entry(void *arg, const char *key, size_t key_len, const char *val
     if (strcmp(text, want) != 0 || h->rp == 0)
         return -EBADMSG;
     h->len = (uint16_t)value_len;
-    memcpy(h->value, value, value_len);
+    if (value_len > 0)
+        memcpy(h->value, value, value_len);
     list->count++;
     return 0;
 }

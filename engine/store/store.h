@@ -3,10 +3,14 @@
  * Objects are immutable once put: names contain the digest of the delta they belong to, a put of a
  * name that exists is idempotent. The only thing that changes is a group's head, and it moves by
  * compare-and-set, together with the catalog entry of the RP it moves to. Two hubs may share a rados
- * store; a dir store is locked by the one that opened it.
+ * store; a dir store is locked by the one that opened it. What size, list, head, catalog and groups
+ * tell of is durable, also when another process put it and was killed.
  *
  * All calls (wait) and are for fibers of the io the store was opened on. `site` is the namespace. A
- * call that timed out may still take effect later: callers repeat it. */
+ * call that timed out may still take effect later: callers repeat it. Besides the errors named below:
+ * CANCELED when the fiber is; INPUT when a name is not one (store_name.h); AUTH when Ceph refuses;
+ * CORRUPT when what is stored was not written by relais or has decayed. No object may be named like a
+ * directory of another's ("a" beside "a/b"). */
 #ifndef RELAIS_STORE_H
 #define RELAIS_STORE_H
 
@@ -27,7 +31,9 @@ struct store_names {
 
 struct store;
 struct store_ops {
-    /* Durable when it returns 0. Errors: SPACE, IO, AGAIN (the store cannot serve now). */
+    /* Durable when it returns 0. At most PART_SIZE bytes (else LIMIT). An object of that name and
+     * size is left as it is; of another size (only damage can make one) is replaced. Errors: SPACE,
+     * IO, AGAIN (the store cannot serve now). */
     int (*put)(struct store *, const char *site, const char *name, const void *data, size_t len,
                struct err *);
     /* Reads exactly len bytes at off. Errors: NOENT, CORRUPT (the object is shorter), IO, AGAIN. */
@@ -36,7 +42,8 @@ struct store_ops {
     /* Size of an object. Errors: NOENT, IO, AGAIN. */
     int (*size)(struct store *, const char *site, const char *name, uint64_t *out, struct err *);
     /* Names that start with prefix and sort after `after` ("" for the first), sorted, at most
-     * STORE_LIST_MAX; the caller frees out->names. */
+     * STORE_LIST_MAX; the caller frees out->names. In rados each page walks the site's whole
+     * namespace: for repair and retention, not for looking things up. */
     int (*list)(struct store *, const char *site, const char *prefix, const char *after,
                 struct store_names *out, struct err *);
     /* 0 also when it is not there. */
@@ -46,7 +53,7 @@ struct store_ops {
     int (*head)(struct store *, const char *site, const char *group, struct store_head *out,
                 struct err *);
     /* Moves the head from exactly `from` (rp 0: creates) to `to`, atomically and durably, and adds
-     * `to` to the catalog. Errors: CONFLICT (the head is another), SPACE, IO, AGAIN. After IO or AGAIN
+     * `to` to the catalog. to->rp > from->rp. Errors: CONFLICT (the head is another), SPACE, IO, AGAIN. After IO or AGAIN
      * it may have happened: read the head. */
     int (*move_head)(struct store *, const char *site, const char *group,
                      const struct store_head *from, const struct store_head *to, struct err *);
@@ -61,12 +68,12 @@ struct store {
     const struct store_ops *ops;
 };
 
-/* dir: root is made when missing. Errors: IO; AGAIN when another process has it open. (waits) */
+/* dir: root is made when missing. Errors: IO, SPACE; AGAIN when another process has it open. (waits) */
 int store_dir_open(struct store **out, const char *root, struct err *e);
 
 /* rados: connects (bounded by a timeout), checks that the pool exists and may be written. user is the
  * cephx name without "client.". Errors: NET (no monitor answers), AUTH (refused), NOENT (no such
- * pool), each naming what to do. (waits) */
+ * pool or file), AGAIN (the pool does not answer), each naming what to do. (waits) */
 int store_rados_open(struct store **out, const char *ceph_conf, const char *user,
                      const char *keyring, const char *pool, struct err *e);
 

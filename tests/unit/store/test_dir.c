@@ -188,12 +188,12 @@ SPEC(a_directory_removed_by_somebody_is_made_again)
 {
     struct err e = ERR_INIT;
     char dir[128], to[128];
-    ok(OPS->put(f->store, f->site, "gone/x", "1", 1, &e), &e);
-    (void)snprintf(dir, sizeof dir, "sites/%s/objects/gone", f->site);
+    ok(OPS->put(f->store, f->site, "abc/x", "1", 1, &e), &e);
+    (void)snprintf(dir, sizeof dir, "sites/%s/objects/abc", f->site);
     (void)snprintf(to, sizeof to, "sites/%s/objects/moved", f->site);
     assert_int_equal(rename(path_of(f, dir), path_of(f, to)), 0);
-    fails(OPS->put(f->store, f->site, "gone/x", "1", 1, &e), IO);
-    ok(OPS->put(f->store, f->site, "gone/x", "1", 1, &e), &e);
+    fails(OPS->put(f->store, f->site, "abc/x", "1", 1, &e), IO);
+    ok(OPS->put(f->store, f->site, "abc/x", "1", 1, &e), &e);
 }
 
 SPEC_BARE(a_root_that_cannot_be_one_is_refused_with_its_name)
