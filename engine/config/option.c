@@ -30,7 +30,7 @@ const struct option options[] = {
          "Name of this member. It is part of every object it ships: it cannot be changed later."},
     {SECTION_SITE, "state", OPTION_PATH, SITE(state_dir), .value = "/var/lib/relais",
      .help = "Directory of the scan indexes and of what is known to be committed."},
-    {SECTION_SITE, "spool", OPTION_PATH, SITE(spool_dir), .value = "/var/spool/relais",
+    {SECTION_SITE, "spool", OPTION_PATH, SITE(spool_dir), .value = "/var/lib/relais/spool",
      .help = "Directory of sealed deltas that the hub has not committed yet."},
     {SECTION_SITE, "spool-budget", OPTION_SIZE, SITE(spool_budget), 0, 32 * MIB, 64 * TIB, "16GiB",
      .help =

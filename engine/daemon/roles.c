@@ -1,0 +1,113 @@
+/* Roles come up by themselves: what a person can mend without touching the configuration (a full
+ * disk, a Ceph that is down) is tried again, anything else ends a daemon that has no other role. */
+#include "daemon.h"
+
+#include "log.h"
+#include "units.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define RETRY_MIN IO_S
+#define RETRY_MAX (30 * IO_S)
+
+/* Logs the error when it is news and keeps it for the status. Waits before the next attempt; false
+ * when cancelled. */
+static bool wait_to_retry(struct daemon *d, const char *role, char known[ERR_TEXT_MAX],
+                          const struct err *e, uint64_t *backoff)
+{
+    char text[UNITS_TEXT];
+    if (strcmp(known, e->text) != 0) {
+        (void)snprintf(known, ERR_TEXT_MAX, "%s", e->text);
+        log_error("%s: %s; trying again, at least every %s", role, e->text,
+                  units_duration(text, RETRY_MAX));
+    }
+    fiber_wake_all(&d->changed);
+    if (fiber_sleep(*backoff) != 0)
+        return false;
+    *backoff = *backoff * 2 < RETRY_MAX ? *backoff * 2 : RETRY_MAX;
+    return true;
+}
+
+static bool may_pass(enum err_code code)
+{
+    return code == ERR_IO || code == ERR_SPACE || code == ERR_AGAIN || code == ERR_NET ||
+           code == ERR_OS || code == ERR_NOENT;
+}
+
+void roles_start_site(void *arg)
+{
+    struct daemon *d = arg;
+    const struct site_keys keys = {d->sign_key, d->hash_key, d->tls};
+    uint64_t backoff = RETRY_MIN;
+    for (;;) {
+        struct err e = ERR_INIT;
+        struct site *site = NULL;
+        if (site_start(&site, d->config, &keys, &e) == 0) {
+            d->site = site;
+            d->site_error[0] = '\0';
+            log_notice("site %s: %u group%s, shipping to %s", d->config->name,
+                       d->config->group_count, d->config->group_count == 1 ? "" : "s",
+                       d->config->hub);
+            fiber_wake_all(&d->changed);
+            return;
+        }
+        if (e.code == ERR_CANCELED)
+            return;
+        /* A hub goes on serving the others while a person looks at this site's state. */
+        if (!may_pass(e.code) && !d->config->has_hub) {
+            daemon_stop(d, &e);
+            return;
+        }
+        if (!wait_to_retry(d, "site", d->site_error, &e, &backoff))
+            return;
+    }
+}
+
+static int open_store(struct daemon *d, struct err *e)
+{
+    const struct config *c = d->config;
+    if (strncmp(c->store, "dir:", 4) == 0)
+        return store_dir_open(&d->store, c->store + 4, e);
+    return store_rados_open(&d->store, c->ceph_conf, c->ceph_user, c->ceph_keyring,
+                            c->store + strlen("rados:"), e);
+}
+
+void roles_start_hub(void *arg)
+{
+    struct daemon *d = arg;
+    uint64_t backoff = RETRY_MIN;
+    struct err e = ERR_INIT;
+    struct hub *hub = NULL;
+    while (open_store(d, &e) != 0) {
+        if (e.code == ERR_CANCELED)
+            return;
+        (void)err_prefix(&e, "store %s", d->config->store);
+        if (!wait_to_retry(d, "hub", d->hub_error, &e, &backoff))
+            return;
+        e = (struct err)ERR_INIT;
+    }
+    if (hub_start(&hub, d->config, d->store, d->tls, &e) != 0) {
+        /* The address is taken or not ours: the configuration is wrong, or another hub runs. */
+        if (e.code != ERR_CANCELED)
+            daemon_stop(d, &e);
+        return;
+    }
+    d->hub = hub;
+    d->hub_error[0] = '\0';
+    fiber_wake_all(&d->changed);
+}
+
+void roles_stop(struct daemon *d)
+{
+    /* The site first: it ships to the hub, perhaps to ours. */
+    if (d->site)
+        site_stop(d->site);
+    d->site = NULL;
+    if (d->hub)
+        hub_stop(d->hub);
+    d->hub = NULL;
+    if (d->store)
+        d->store->ops->close(d->store);
+    d->store = NULL;
+}
