@@ -2,15 +2,15 @@
  *
  * Objects are immutable once put: names contain the digest of the delta they belong to, a put of a
  * name that exists is idempotent. The only thing that changes is a group's head, and it moves by
- * compare-and-set, together with the catalog entry of the RP it moves to. Two hubs may share a rados
- * store; a dir store is locked by the one that opened it. What size, list, head, catalog and groups
- * tell of is durable, also when another process put it and was killed.
+ * compare-and-set, together with the catalog entry of the RP it moves to. Two hubs may share a
+ * rados store; a dir store is locked by the one that opened it. What size, list, head, catalog and
+ * groups tell of is durable, also when another process put it and was killed.
  *
  * All calls (wait) and are for fibers of the io the store was opened on. `site` is the namespace. A
- * call that timed out may still take effect later: callers repeat it. Besides the errors named below:
- * CANCELED when the fiber is; INPUT when a name is not one (store_name.h); AUTH when Ceph refuses;
- * CORRUPT when what is stored was not written by relais or has decayed. No object may be named like a
- * directory of another's ("a" beside "a/b"). */
+ * call that timed out may still take effect later: callers repeat it. Besides the errors named
+ * below: CANCELED when the fiber is; INPUT when a name is not one (store_name.h); AUTH when Ceph
+ * refuses; CORRUPT when what is stored was not written by relais or has decayed. No object may be
+ * named like a directory of another's ("a" beside "a/b"). */
 #ifndef RELAIS_STORE_H
 #define RELAIS_STORE_H
 
@@ -53,8 +53,8 @@ struct store_ops {
     int (*head)(struct store *, const char *site, const char *group, struct store_head *out,
                 struct err *);
     /* Moves the head from exactly `from` (rp 0: creates) to `to`, atomically and durably, and adds
-     * `to` to the catalog. to->rp > from->rp. Errors: CONFLICT (the head is another), SPACE, IO, AGAIN. After IO or AGAIN
-     * it may have happened: read the head. */
+     * `to` to the catalog. to->rp > from->rp. Errors: CONFLICT (the head is another), SPACE, IO,
+     * AGAIN. After IO or AGAIN it may have happened: read the head. */
     int (*move_head)(struct store *, const char *site, const char *group,
                      const struct store_head *from, const struct store_head *to, struct err *);
     /* Catalog entries with rp > after, ascending, at most max; *count tells how many. */
@@ -68,12 +68,13 @@ struct store {
     const struct store_ops *ops;
 };
 
-/* dir: root is made when missing. Errors: IO, SPACE; AGAIN when another process has it open. (waits) */
+/* dir: root is made when missing. Errors: IO, SPACE; AGAIN when another process has it open.
+ * (waits) */
 int store_dir_open(struct store **out, const char *root, struct err *e);
 
-/* rados: connects (bounded by a timeout), checks that the pool exists and may be written. user is the
- * cephx name without "client.". Errors: NET (no monitor answers), AUTH (refused), NOENT (no such
- * pool or file), AGAIN (the pool does not answer), each naming what to do. (waits) */
+/* rados: connects (bounded by a timeout), checks that the pool exists and may be written. user is
+ * the cephx name without "client.". Errors: NET (no monitor answers), AUTH (refused), NOENT (no
+ * such pool or file), AGAIN (the pool does not answer), each naming what to do. (waits) */
 int store_rados_open(struct store **out, const char *ceph_conf, const char *user,
                      const char *keyring, const char *pool, struct err *e);
 
