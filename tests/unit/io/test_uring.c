@@ -1,0 +1,682 @@
+/* uring: every request completes exactly once, from the loop, with the right result.
+ *
+ * Requests are submitted here with plain completions, as io.h has them; `wait_for` turns one into a
+ * call, by running the loop until nothing is pending. */
+#include "err.h"
+#include "uring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct result {
+    struct io_req req;
+    int res, times;
+    uint64_t when;
+};
+
+static struct io *io;
+static char dir[64];
+
+static void done(struct io_req *req, int res)
+{
+    struct result *r = req->owner;
+    r->res = res;
+    r->times++;
+    r->when = io_now(io);
+}
+
+static struct io_req *req(struct result *r)
+{
+    memset(r, 0, sizeof *r);
+    r->req.done = done;
+    r->req.owner = r;
+    return &r->req;
+}
+
+static int wait_for(struct result *r)
+{
+    assert_int_equal(r->times, 0); /* never from inside the submission */
+    uring_run(io);
+    assert_int_equal(r->times, 1);
+    return r->res;
+}
+
+#define CALL(verb, ...)                                                                            \
+    __extension__({                                                                                \
+        struct result r_;                                                                          \
+        io->ops->verb(io, req(&r_), __VA_ARGS__);                                                  \
+        wait_for(&r_);                                                                             \
+    })
+
+static int setup(void **state)
+{
+    struct err e;
+    (void)state;
+    (void)snprintf(dir, sizeof dir, "relais-uring-XXXXXX");
+    if (!mkdtemp(dir))
+        return -1;
+    return uring_new(&io, 3, &e);
+}
+
+static int teardown(void **state)
+{
+    char command[128];
+    (void)state;
+    uring_free(io);
+    (void)snprintf(command, sizeof command, "rm -rf %s", dir);
+    return system(command);
+}
+
+static const char *path(const char *name)
+{
+    static char paths[4][128];
+    static int next;
+    char *p = paths[next++ % 4];
+    (void)snprintf(p, sizeof paths[0], "%s/%s", dir, name);
+    return p;
+}
+
+/* -- Files -- */
+
+static void a_loop_with_nothing_pending_returns(void **state)
+{
+    (void)state;
+    uring_run(io);
+    uring_run(io);
+    assert_int_equal(io_workers(io), 3);
+}
+
+static void what_is_written_is_read_and_the_end_is_short(void **state)
+{
+    char buf[16] = "";
+    int fd = CALL(open, path("f"), O_RDWR | O_CREAT, 0600);
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    assert_int_equal(CALL(write, fd, "0123456789", 10, 5), 10);
+    assert_int_equal(CALL(sync, fd, true), 0);
+    assert_int_equal(CALL(sync, fd, false), 0);
+    assert_int_equal(CALL(read, fd, buf, sizeof buf, 7), 8);
+    assert_memory_equal(buf, "23456789", 8);
+    assert_int_equal(CALL(read, fd, buf, sizeof buf, 15), 0);
+    assert_int_equal(CALL(read, fd, buf, sizeof buf, 1000), 0);
+    assert_int_equal(CALL(close, fd), 0);
+    assert_int_equal(CALL(close, fd), -EBADF);
+    assert_int_equal(CALL(open, path("missing"), O_RDONLY, 0), -ENOENT);
+}
+
+static void a_large_transfer_keeps_its_bytes(void **state)
+{
+    const size_t len = 5 << 20;
+    unsigned char *out = test_malloc(len), *in = test_calloc(1, len);
+    struct result w[2], r[2];
+    int fd = CALL(open, path("large"), O_RDWR | O_CREAT, 0600);
+    (void)state;
+    for (size_t i = 0; i < len; i++)
+        out[i] = (unsigned char)(i * 2654435761u >> 13);
+    /* Two at a time, large enough to leave the loop's thread. */
+    io->ops->write(io, req(&w[0]), fd, out, len / 2, 0);
+    io->ops->write(io, req(&w[1]), fd, out + len / 2, len / 2, len / 2);
+    uring_run(io);
+    io->ops->read(io, req(&r[0]), fd, in, len / 2, 0);
+    io->ops->read(io, req(&r[1]), fd, in + len / 2, len / 2, len / 2);
+    uring_run(io);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(w[i].res, len / 2);
+        assert_int_equal(r[i].res, len / 2);
+        assert_int_equal(r[i].times, 1);
+    }
+    assert_memory_equal(in, out, len);
+    (void)CALL(close, fd);
+    test_free(out);
+    test_free(in);
+}
+
+static void names_come_and_go(void **state)
+{
+    struct io_stat st;
+    struct io_names names;
+    int fd = CALL(open, path("b"), O_RDWR | O_CREAT, 0600);
+    (void)state;
+    (void)CALL(write, fd, "x", 1, 0);
+    (void)CALL(close, fd);
+    assert_int_equal(CALL(mkdir, path("d"), 0700), 0);
+    assert_int_equal(CALL(mkdir, path("d"), 0700), -EEXIST);
+    assert_int_equal(CALL(rename, path("b"), path("d/c")), 0);
+    assert_int_equal(CALL(stat, path("b"), &st), -ENOENT);
+    assert_int_equal(CALL(stat, path("d/c"), &st), 0);
+    assert_true(st.is_file && !st.is_dir && !st.is_block && st.size == 1);
+    assert_true(llabs(st.mtime_ns - io_wall(io)) < INT64_C(60000000000));
+    assert_int_equal(CALL(stat, path("d"), &st), 0);
+    assert_true(st.is_dir && !st.is_file);
+    (void)CALL(mkdir, path("d/a"), 0700);
+    (void)CALL(mkdir, path("d/B"), 0700);
+    assert_int_equal(CALL(sync_dir, path("d")), 0);
+    assert_int_equal(CALL(list, path("d"), &names), 0);
+    assert_int_equal(names.count, 3);
+    assert_string_equal(names.names[0], "B");
+    assert_string_equal(names.names[1], "a");
+    assert_string_equal(names.names[2], "c");
+    io_names_free(&names);
+    assert_int_equal(CALL(unlink, path("d/c")), 0);
+    assert_int_equal(CALL(unlink, path("d/c")), -ENOENT);
+    assert_int_equal(CALL(list, path("d/c"), &names), -ENOENT);
+    assert_int_equal(CALL(sync_dir, path("d/c")), -ENOENT);
+}
+
+static void runs_tell_data_from_holes(void **state)
+{
+    const uint64_t m = 1 << 20;
+    char *buf = test_calloc(1, m);
+    struct io_run run;
+    struct io_stat st;
+    uint64_t off = 0, data = 0;
+    int fd = CALL(open, path("sparse"), O_RDWR | O_CREAT, 0600);
+    (void)state;
+    memset(buf, 'x', m);
+    assert_int_equal(CALL(truncate, fd, 4 * m), 0);
+    assert_int_equal(CALL(write, fd, buf, m, m), (int)m);
+    assert_int_equal(CALL(fstat, fd, &st), 0);
+    assert_true(st.size == 4 * m && st.allocated < 2 * m);
+    while (off < 4 * m) {
+        assert_int_equal(CALL(run, fd, off, &run), 0);
+        assert_true(run.start == off && run.end > off && run.end <= 4 * m);
+        data += run.data ? run.end - run.start : 0;
+        off = run.end;
+    }
+    assert_true(data >= m && data < 2 * m);
+    assert_int_equal(CALL(run, fd, m + 5, &run), 0);
+    assert_true(run.data && run.end == 2 * m);
+    assert_int_equal(CALL(run, fd, 4 * m, &run), -EINVAL);
+
+    assert_int_equal(CALL(punch, fd, m, m / 2), 0);
+    assert_int_equal(CALL(read, fd, buf, m, m), (int)m);
+    for (size_t i = 0; i < m; i++)
+        assert_int_equal(buf[i], i < m / 2 ? 0 : 'x');
+    assert_int_equal(CALL(fstat, fd, &st), 0);
+    assert_true(st.size == 4 * m && st.allocated < m);
+    (void)CALL(close, fd);
+    test_free(buf);
+}
+
+static void only_one_holds_the_lock(void **state)
+{
+    int a = CALL(open, path("lock"), O_RDWR | O_CREAT, 0600);
+    int b = CALL(open, path("lock"), O_RDWR, 0);
+    (void)state;
+    assert_int_equal(CALL(lock, a), 0);
+    assert_int_equal(CALL(lock, b), -EWOULDBLOCK);
+    (void)CALL(close, a);
+    assert_int_equal(CALL(lock, b), 0);
+    (void)CALL(close, b);
+}
+
+static void space_is_told(void **state)
+{
+    struct io_space space;
+    (void)state;
+    assert_int_equal(CALL(space, dir, &space), 0);
+    assert_true(space.total >= space.available && space.total > 0);
+    assert_int_equal(CALL(space, path("missing"), &space), -ENOENT);
+}
+
+#define MANY 5000
+
+static void more_requests_than_the_queue_holds_all_complete(void **state)
+{
+    struct result *r = test_calloc(MANY, sizeof *r);
+    uint32_t *got = test_calloc(MANY, sizeof *got);
+    int fd = CALL(open, path("numbers"), O_RDWR | O_CREAT, 0600);
+    (void)state;
+    for (uint32_t i = 0; i < MANY; i++)
+        got[i] = i ^ 0x5a5a5a5a;
+    assert_int_equal(CALL(write, fd, got, MANY * sizeof *got, 0), MANY * sizeof *got);
+    memset(got, 0, MANY * sizeof *got);
+    for (uint32_t i = 0; i < MANY; i++)
+        io->ops->read(io, req(&r[i]), fd, &got[i], sizeof got[i], i * sizeof got[i]);
+    uring_run(io);
+    for (uint32_t i = 0; i < MANY; i++) {
+        assert_int_equal(r[i].times, 1);
+        assert_int_equal(r[i].res, sizeof got[i]);
+        assert_int_equal(got[i], i ^ 0x5a5a5a5a);
+    }
+    (void)CALL(close, fd);
+    test_free(r);
+    test_free(got);
+}
+
+/* -- Sockets -- */
+
+static struct io_addr at_path(const char *name)
+{
+    struct io_addr a = {.host = ""};
+    (void)snprintf(a.path, sizeof a.path, "%s/%s", dir, name);
+    return a;
+}
+
+/* A port that was free a moment ago. */
+static uint16_t free_port(void)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof in;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
+    (void)close(fd);
+    return ntohs(in.sin_port);
+}
+
+static void talk(const struct io_addr *on, const struct io_addr *to, struct io_addr *peer)
+{
+    struct result a, c, r;
+    char buf[8] = "";
+    int l = CALL(listen, on, 0600);
+    assert_true(l >= 0);
+    io->ops->accept(io, req(&a), l, peer);
+    io->ops->connect(io, req(&c), to);
+    uring_run(io);
+    assert_true(a.res >= 0);
+    assert_true(c.res >= 0);
+    io->ops->recv(io, req(&r), a.res, buf, sizeof buf);
+    assert_int_equal(CALL(send, c.res, "hello", 5), 5);
+    assert_int_equal(r.res, 5);
+    assert_string_equal(buf, "hello");
+    assert_int_equal(CALL(shutdown, c.res), 0);
+    assert_int_equal(CALL(recv, a.res, buf, sizeof buf), 0);
+    assert_int_equal(CALL(send, c.res, "x", 1), -EPIPE); /* and no SIGPIPE */
+    (void)CALL(close, a.res);
+    (void)CALL(close, c.res);
+    (void)CALL(close, l);
+}
+
+static void tcp_talks_over_both_families(void **state)
+{
+    struct io_addr any = {.port = free_port()}, four = {.host = "127.0.0.1", .port = any.port};
+    struct io_addr name = {.host = "localhost", .port = any.port}, peer;
+    (void)state;
+    talk(&any, &four, &peer);
+    assert_string_equal(peer.host, "127.0.0.1");
+    assert_true(peer.port != 0);
+    talk(&any, &name, &peer);
+    talk(&four, &four, NULL);
+}
+
+static void a_connection_to_nobody_is_refused(void **state)
+{
+    struct io_addr four = {.host = "127.0.0.1", .port = free_port()};
+    struct io_addr gone = at_path("nobody"), unknown = {.host = "relais.invalid", .port = 1};
+    struct result r;
+    (void)state;
+    assert_int_equal(CALL(connect, &four), -ECONNREFUSED);
+    assert_int_equal(CALL(connect, &gone), -ENOENT);
+    assert_int_equal(CALL(connect, &unknown), -EHOSTUNREACH);
+    io->ops->connect(io, req(&r), &unknown);
+    io->ops->cancel(io, &r.req); /* a lookup cannot be stopped, but its caller is released */
+    assert_int_equal(wait_for(&r), -ECANCELED);
+}
+
+static void a_stale_unix_socket_is_replaced_and_a_live_one_is_not(void **state)
+{
+    struct io_addr a = at_path("sock"), f = at_path("file");
+    struct stat st;
+    int second, l, fd;
+    (void)state;
+    talk(&a, &a, NULL); /* leaves the socket file behind */
+    assert_int_equal(stat(a.path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    l = CALL(listen, &a, 0660);
+    assert_true(l >= 0);
+    assert_int_equal(stat(a.path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0660);
+    second = CALL(listen, &a, 0600);
+    assert_int_equal(second, -EADDRINUSE);
+    (void)CALL(close, l);
+    fd = CALL(open, f.path, O_RDWR | O_CREAT, 0600);
+    (void)CALL(close, fd);
+    assert_int_equal(CALL(listen, &f, 0600), -EEXIST);
+    assert_int_equal(stat(f.path, &st), 0);
+}
+
+static void on_timer_cancel(struct io_req *req_, int res)
+{
+    struct result *r = req_->owner; /* of the request to cancel */
+    (void)res;
+    io->ops->cancel(io, &r->req);
+    io->ops->cancel(io, &r->req);
+}
+
+static void pair(int fds[2])
+{
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+}
+
+static void a_pending_receive_is_cancelled(void **state)
+{
+    struct result r;
+    struct io_req t = {.done = on_timer_cancel, .owner = &r};
+    char buf[4];
+    int fds[2];
+    (void)state;
+    pair(fds);
+    io->ops->recv(io, req(&r), fds[0], buf, sizeof buf);
+    io->ops->timer(io, &t, 5 * IO_MS);
+    assert_int_equal(wait_for(&r), -ECANCELED);
+    /* Cancelled in the turn that submitted it, and once it has completed. */
+    io->ops->recv(io, req(&r), fds[0], buf, sizeof buf);
+    io->ops->cancel(io, &r.req);
+    assert_int_equal(wait_for(&r), -ECANCELED);
+    io->ops->cancel(io, &r.req);
+    assert_int_equal(write(fds[1], "abc", 3), 3);
+    io->ops->recv(io, req(&r), fds[0], buf, sizeof buf);
+    assert_int_equal(wait_for(&r), 3);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
+static void a_pending_receive_ends_at_shutdown(void **state)
+{
+    struct result r;
+    char buf[4];
+    int fds[2];
+    (void)state;
+    pair(fds);
+    io->ops->recv(io, req(&r), fds[0], buf, sizeof buf);
+    assert_int_equal(CALL(shutdown, fds[0]), 0);
+    assert_int_equal(r.res, 0);
+    assert_int_equal(r.times, 1);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
+static void a_send_into_a_full_socket_is_short_or_waits(void **state)
+{
+    const size_t len = 8 << 20;
+    char *buf = test_calloc(1, len), *sink = test_malloc(len);
+    size_t sent = 0, got = 0;
+    int fds[2];
+    (void)state;
+    pair(fds);
+    while (got < len) {
+        struct result s, r;
+        if (sent < len)
+            io->ops->send(io, req(&s), fds[0], buf + sent, len - sent);
+        io->ops->recv(io, req(&r), fds[1], sink, len);
+        uring_run(io);
+        assert_true(r.res > 0);
+        got += (size_t)r.res;
+        if (sent < len) {
+            assert_true(s.res > 0);
+            sent += (size_t)s.res;
+        }
+    }
+    assert_int_equal(sent, len);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    test_free(buf);
+    test_free(sink);
+}
+
+/* -- Time -- */
+
+static void timers_end_in_order_and_not_early(void **state)
+{
+    struct result r[3];
+    uint64_t start = io_now(io);
+    (void)state;
+    io->ops->timer(io, req(&r[0]), 30 * IO_MS);
+    io->ops->timer(io, req(&r[1]), 10 * IO_MS);
+    io->ops->timer(io, req(&r[2]), 20 * IO_MS);
+    uring_run(io);
+    assert_true(r[1].when < r[2].when && r[2].when < r[0].when);
+    assert_true(r[1].when - start >= 10 * IO_MS);
+    assert_true(r[0].when - start >= 30 * IO_MS && r[0].when - start < 2 * IO_S);
+    assert_int_equal(r[0].res, 0);
+}
+
+static void ten_thousand_timers_all_end(void **state)
+{
+    struct result *r = test_calloc(10000, sizeof *r);
+    (void)state;
+    for (size_t i = 0; i < 10000; i++)
+        io->ops->timer(io, req(&r[i]), i % 10 == 9 ? 3600 * IO_S : (i * 7919 % 50) * IO_MS);
+    for (size_t i = 9; i < 10000; i += 10)
+        io->ops->cancel(io, &r[i].req); /* parked ones and submitted ones */
+    uring_run(io);
+    for (size_t i = 0; i < 10000; i++) {
+        assert_int_equal(r[i].times, 1);
+        assert_int_equal(r[i].res, i % 10 == 9 ? -ECANCELED : 0);
+    }
+    test_free(r);
+}
+
+static void stop_and_count(struct io_req *req_, int res)
+{
+    (void)res;
+    ++*(int *)req_->owner;
+    uring_stop(io);
+}
+
+static void stopping_leaves_the_rest_for_the_next_run(void **state)
+{
+    int stops = 0;
+    struct io_req d = {.done = stop_and_count, .owner = &stops};
+    struct result r;
+    (void)state;
+    io->ops->timer(io, req(&r), 20 * IO_MS);
+    io->ops->defer(io, &d);
+    assert_int_equal(stops, 0);
+    uring_run(io);
+    assert_int_equal(stops, 1);
+    assert_int_equal(r.times, 0);
+    assert_int_equal(wait_for(&r), 0);
+}
+
+static void randomness_differs(void **state)
+{
+    unsigned char a[64] = {0}, b[64] = {0};
+    (void)state;
+    io_random(io, a, sizeof a);
+    io_random(io, b, sizeof b);
+    assert_memory_not_equal(a, b, sizeof a);
+}
+
+/* -- Threads -- */
+
+struct job {
+    pthread_barrier_t *barrier;
+    pthread_t thread;
+    int give;
+};
+
+static int work(void *arg)
+{
+    struct job *j = arg;
+    j->thread = pthread_self();
+    if (j->barrier)
+        (void)pthread_barrier_wait(j->barrier);
+    return j->give;
+}
+
+static void work_runs_on_as_many_threads_as_promised(void **state)
+{
+    struct result r[3], b;
+    struct job j[3], blocking = {.give = 9};
+    pthread_barrier_t barrier;
+    (void)state;
+    (void)pthread_barrier_init(&barrier, NULL, 3); /* passes only when all three run at once */
+    for (int i = 0; i < 3; i++) {
+        j[i] = (struct job){.barrier = &barrier, .give = i == 2 ? -EBADMSG : i};
+        io->ops->work(io, req(&r[i]), IO_WORK_CPU, work, &j[i]);
+    }
+    io->ops->work(io, req(&b), IO_WORK_BLOCKING, work, &blocking);
+    uring_run(io);
+    assert_int_equal(b.res, 9);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(r[i].times, 1);
+        assert_int_equal(r[i].res, i == 2 ? -EBADMSG : i);
+        assert_false(pthread_equal(j[i].thread, pthread_self()));
+    }
+    (void)pthread_barrier_destroy(&barrier);
+}
+
+static int nap(void *arg)
+{
+    (void)usleep(20000);
+    return *(int *)arg;
+}
+
+static void work_that_has_not_begun_is_cancelled_and_work_that_runs_is_not(void **state)
+{
+    struct result r[16];
+    int one = 1, cancelled = 0;
+    (void)state;
+    for (int i = 0; i < 16; i++)
+        io->ops->work(io, req(&r[i]), IO_WORK_CPU, nap, &one);
+    (void)usleep(10000); /* three have begun */
+    for (int i = 0; i < 16; i++)
+        io->ops->cancel(io, &r[i].req);
+    uring_run(io);
+    for (int i = 0; i < 16; i++) {
+        assert_int_equal(r[i].times, 1);
+        assert_true(r[i].res == 1 || r[i].res == -ECANCELED);
+        cancelled += r[i].res == -ECANCELED;
+    }
+    assert_int_equal(cancelled, 13);
+}
+
+#define POSTS 2000
+
+static void *post_all(void *arg)
+{
+    struct result *r = arg;
+    for (int i = 0; i < POSTS; i++) {
+        if (i % 100 == 0)
+            (void)usleep(200); /* let the loop fall asleep now and then */
+        io->ops->post(io, &r[i].req, i);
+    }
+    return NULL;
+}
+
+static void other_threads_complete_what_was_expected(void **state)
+{
+    struct result *r = test_calloc(2 * POSTS, sizeof *r);
+    pthread_t t[2];
+    (void)state;
+    for (int i = 0; i < 2 * POSTS; i++)
+        io->ops->expect(io, req(&r[i]));
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&t[i], NULL, post_all, r + i * POSTS), 0);
+    uring_run(io); /* returns only when all came */
+    for (int i = 0; i < 2 * POSTS; i++) {
+        assert_int_equal(r[i].times, 1);
+        assert_int_equal(r[i].res, i % POSTS);
+    }
+    for (int i = 0; i < 2; i++)
+        (void)pthread_join(t[i], NULL);
+    test_free(r);
+}
+
+/* -- Commands -- */
+
+static void a_command_completes_with_its_status(void **state)
+{
+    char command[64];
+    int fd;
+    (void)state;
+    assert_int_equal(CALL(command, "exit 7", IO_S), 7);
+    assert_int_equal(CALL(command, "kill -KILL $$", IO_S), 128 + SIGKILL);
+    assert_int_equal(CALL(command, "test -z \"$(cat)\" && echo nobody reads this", IO_S), 0);
+    assert_int_equal(CALL(command, "no-such-command-anywhere 2>/dev/null", IO_S), 127);
+    /* What the daemon has open is not the command's. */
+    fd = CALL(open, path("private"), O_RDWR | O_CREAT, 0600);
+    (void)snprintf(command, sizeof command, "test ! -e /proc/self/fd/%d", fd);
+    assert_int_equal(CALL(command, command, IO_S), 0);
+    (void)CALL(close, fd);
+}
+
+static void a_command_that_takes_too_long_is_killed_with_its_children(void **state)
+{
+    char command[256];
+    uint64_t start = io_now(io);
+    (void)state;
+    (void)snprintf(command, sizeof command,
+                   "(trap '' TERM; sleep 0.2; sleep 0.2; touch %s/survived) & wait", dir);
+    assert_int_equal(CALL(command, command, 50 * IO_MS), -ETIMEDOUT);
+    assert_true(io_now(io) - start < 1500 * IO_MS);
+    (void)CALL(timer, 600 * IO_MS);
+    assert_int_equal(access(path("survived"), F_OK), -1);
+}
+
+/* -- Signals -- */
+
+static void on_signal(void *arg, int signo)
+{
+    *(int *)arg = signo;
+    uring_stop(io);
+}
+
+static void a_signal_arrives_in_the_loop(void **state)
+{
+    const int signos[] = {SIGUSR1, SIGUSR2};
+    struct result r;
+    struct err e;
+    int got = 0;
+    (void)state;
+    assert_int_equal(uring_signals(io, signos, 2, on_signal, &got, &e), 0);
+    uring_run(io); /* waiting for signals alone is not pending */
+    io->ops->timer(io, req(&r), 10 * IO_S);
+    assert_int_equal(kill(getpid(), SIGUSR2), 0);
+    uring_run(io);
+    assert_int_equal(got, SIGUSR2);
+    assert_int_equal(r.times, 0);
+    /* A command does not inherit that the signal is blocked. */
+    io->ops->cancel(io, &r.req);
+    assert_int_equal(wait_for(&r), -ECANCELED);
+    assert_int_equal(CALL(command, "kill -USR1 $$; exit 0", IO_S), 128 + SIGUSR1);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_loop_with_nothing_pending_returns),
+        TEST(what_is_written_is_read_and_the_end_is_short),
+        TEST(a_large_transfer_keeps_its_bytes),
+        TEST(names_come_and_go),
+        TEST(runs_tell_data_from_holes),
+        TEST(only_one_holds_the_lock),
+        TEST(space_is_told),
+        TEST(more_requests_than_the_queue_holds_all_complete),
+        TEST(tcp_talks_over_both_families),
+        TEST(a_connection_to_nobody_is_refused),
+        TEST(a_stale_unix_socket_is_replaced_and_a_live_one_is_not),
+        TEST(a_pending_receive_is_cancelled),
+        TEST(a_pending_receive_ends_at_shutdown),
+        TEST(a_send_into_a_full_socket_is_short_or_waits),
+        TEST(timers_end_in_order_and_not_early),
+        TEST(ten_thousand_timers_all_end),
+        TEST(stopping_leaves_the_rest_for_the_next_run),
+        TEST(randomness_differs),
+        TEST(work_runs_on_as_many_threads_as_promised),
+        TEST(work_that_has_not_begun_is_cancelled_and_work_that_runs_is_not),
+        TEST(other_threads_complete_what_was_expected),
+        TEST(a_command_completes_with_its_status),
+        TEST(a_command_that_takes_too_long_is_killed_with_its_children),
+        TEST(a_signal_arrives_in_the_loop),
+    };
+    return cmocka_run_group_tests_name("uring", tests, NULL, NULL);
+}
