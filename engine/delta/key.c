@@ -146,6 +146,12 @@ int key_base64(uint8_t dst[KEY_LEN], const char *text, size_t len)
 {
     size_t got = 0;
     const char *end = NULL;
+    uint8_t bits = 0;
+    /* libsodium 1.0.18 takes some bytes from 0x80 on for digits. */
+    for (size_t i = 0; i < len; i++)
+        bits |= (uint8_t)text[i];
+    if (bits & 0x80)
+        return -1;
     if (sodium_base642bin(dst, KEY_LEN, text, len, NULL, &got, &end,
                           sodium_base64_VARIANT_ORIGINAL) != 0)
         return -1;

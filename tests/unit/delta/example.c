@@ -58,7 +58,7 @@ static void put_extents(struct example *x, const struct datakey *key, struct ind
     const struct index_entry its[EXAMPLE_EXTENTS - 1] = {
         {.sector = 0, .sectors = 1},    {.sector = 2, .sectors = 3},
         {.sector = 100, .sectors = 17}, {.sector = 200, .sectors = 1000, .kind = EXTENT_ZERO},
-        {.sector = 2048, .sectors = 1}, {.sector = 2050, .sectors = 256},
+        {.sector = 2048, .sectors = 1}, {.sector = 2050, .sectors = large ? 256 : 2},
         {.sector = 4095, .sectors = 1}, {.volume = 1, .sector = 7, .sectors = 2},
     };
     struct seal *s = seal_new();

@@ -91,6 +91,28 @@ static void wrong_words_are_refused_with_the_reason(void **state)
     refused(KEY_SIGN, "sign:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "not a safe");
 }
 
+static void a_key_has_one_word(void **state)
+{
+    struct key_secret *k = key_generate(KEY_RESTORE, NULL);
+    char word[KEY_WORD_MAX], again[KEY_WORD_MAX];
+    struct key_public p;
+    struct err e = ERR_INIT;
+    (void)state;
+    key_public_word(word, key_public(k));
+    for (size_t i = 0; word[i]; i++) {
+        char was = word[i];
+        for (int c = 1; c < 256; c++) {
+            word[i] = (char)c;
+            if (key_public_parse(&p, KEY_RESTORE, word, &e) != 0)
+                continue;
+            key_public_word(again, &p);
+            assert_string_equal(again, word);
+        }
+        word[i] = was;
+    }
+    key_free(k);
+}
+
 static void files_round_trip_for_every_kind(void **state)
 {
     (void)state;
@@ -230,6 +252,7 @@ int main(void)
         cmocka_unit_test(words_round_trip_for_every_kind),
         cmocka_unit_test(a_seed_makes_the_key_of_the_standard),
         cmocka_unit_test(wrong_words_are_refused_with_the_reason),
+        cmocka_unit_test(a_key_has_one_word),
         cmocka_unit_test(files_round_trip_for_every_kind),
         cmocka_unit_test(a_file_is_never_overwritten),
         cmocka_unit_test(files_that_others_may_use_are_refused),

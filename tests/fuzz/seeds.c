@@ -1,0 +1,126 @@
+/* Writes the seeds of the delta parsers below the directory it is given, one folder per fuzzer. */
+#include "example.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <zstd.h>
+
+static const char *root;
+
+static void save(const char *fuzzer, const char *name, const struct bytes_out *o)
+{
+    char path[4096];
+    FILE *f;
+    (void)snprintf(path, sizeof path, "%s/%s", root, fuzzer);
+    ASSERT(mkdir(path, 0777) == 0 || errno == EEXIST);
+    (void)snprintf(path, sizeof path, "%s/%s/%s", root, fuzzer, name);
+    f = fopen(path, "wb");
+    ASSERT(f && fwrite(o->p, 1, o->len, f) == o->len && fclose(f) == 0);
+}
+
+static void deltas(void)
+{
+    struct example x;
+    struct bytes_out o = bytes_out(MIB);
+    example_make(&x, 1, false);
+    save("delta", "small", &x.file);
+    bytes_put(&o, x.file.p + x.index_place + x.index_len, x.manifest_len);
+    save("manifest", "small", &o);
+    o.len = 0;
+    bytes_put_u32(&o, EXAMPLE_EXTENTS);
+    bytes_put_u16(&o, 2);
+    bytes_put_u16(&o, 1);
+    bytes_put_u32(&o, (uint32_t)(x.index_place - DELTA_HEADER_LEN));
+    bytes_put(&o, x.file.p + x.index_place, x.index_len);
+    save("index", "small", &o);
+    bytes_free(&o);
+    example_free(&x);
+}
+
+static void index_of_all_kinds(void)
+{
+    struct index_writer w;
+    struct bytes_out o = bytes_out(MIB);
+    struct index_entry its[] = {
+        {.sector = 1, .sectors = 2, .sealed_len = 99, .codec = CODEC_ZSTD},
+        {.source = 2, .sector = 3, .sectors = UINT32_MAX - 3, .kind = EXTENT_ZERO},
+        {.volume = 4, .source = 1, .sectors = 1, .sealed_len = SECTOR_SIZE},
+        {.volume = 4,
+         .sector = 9,
+         .sectors = 256,
+         .sealed_len = 70000,
+         .codec = CODEC_ZSTD,
+         .kind = EXTENT_PATCH,
+         .base_rp = 1000000},
+    };
+    index_writer_init(&w, DELTA_HEADER_LEN, 3);
+    for (size_t i = 0; i < sizeof its / sizeof its[0]; i++)
+        ASSERT(index_append(&w, &its[i]));
+    bytes_put_u32(&o, w.count);
+    bytes_put_u16(&o, 5);
+    bytes_put_u16(&o, 3);
+    bytes_put_u32(&o, 99 + SECTOR_SIZE + 70000);
+    bytes_put(&o, w.out.p, w.out.len);
+    save("index", "all-kinds", &o);
+    bytes_free(&o);
+    index_writer_free(&w);
+}
+
+static void keys(void)
+{
+    for (int kind = 0; kind < KEY_KINDS; kind++) {
+        static const uint8_t seed[KEY_LEN] = {3};
+        struct key_secret *k = key_generate((enum key_kind)kind, seed);
+        struct bytes_out o = bytes_out(KEY_FILE_MAX);
+        char text[KEY_FILE_MAX];
+        size_t n = key_file_text(text, sizeof text, k);
+        bytes_put_u8(&o, (uint8_t)kind);
+        bytes_put(&o, text, n);
+        save("keyfile", key_kind_name((enum key_kind)kind), &o);
+        o.len = 1;
+        if (kind != KEY_HASH) {
+            key_public_word(text, key_public(k));
+            bytes_put(&o, text, strlen(text));
+            (void)snprintf(text, sizeof text, "%s-word", key_kind_name((enum key_kind)kind));
+            save("keyfile", text, &o);
+        }
+        bytes_free(&o);
+        key_free(k);
+    }
+}
+
+/* A frame without its magic, of one sector, and the same of a bomb that claims to be one. */
+static void frames(void)
+{
+    static uint8_t plain[EXTENT_MAX], frame[EXTENT_MAX * 2];
+    for (unsigned i = 0; i < 2; i++) {
+        struct bytes_out o = bytes_out(EXTENT_MAX);
+        size_t n = ZSTD_compress(frame, sizeof frame, plain, i ? EXTENT_MAX : SECTOR_SIZE, 3);
+        ASSERT(!ZSTD_isError(n));
+        bytes_put_u8(&o, 0);
+        bytes_put(&o, frame + 4, n - 4);
+        save("seal", i ? "too-long" : "sector", &o);
+        bytes_free(&o);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct err e = ERR_INIT;
+    if (argc != 2) {
+        fprintf(stderr, "usage: seeds DIRECTORY\n");
+        return 64;
+    }
+    root = argv[1];
+    ASSERT(key_init(&e) == 0);
+    ASSERT(mkdir(root, 0777) == 0 || errno == EEXIST);
+    deltas();
+    index_of_all_kinds();
+    keys();
+    frames();
+    return 0;
+}
