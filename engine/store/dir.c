@@ -95,7 +95,7 @@ static int clear_tmp(struct dir_store *s, struct err *e)
 static void dir_close(struct store *store)
 {
     struct dir_store *s = dir_of(store);
-    ASSERT(s->gate.ops == 0);
+    ASSERT(s->gate.ops == 0 && s->reads.ops == 0);
     dir_nodes_free(s);
     fio_close_always(s->lock_fd);
     free(s);
@@ -129,6 +129,7 @@ int store_dir_open(struct store **out, const char *root, struct err *e)
     s->lock_fd = -1;
     s->gate.ops_max = DIR_PUTS_MAX;
     s->gate.bytes_max = DIR_PUTS_MAX * PART_SIZE;
+    s->reads.ops_max = DIR_GETS_MAX;
     memcpy(s->root, root, len);
     r = fio_mkdirs(s->root, 0700);
     r = r < 0 ? dir_fail(e, r, "making", s->root) : 0;

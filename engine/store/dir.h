@@ -7,7 +7,7 @@
  *   ROOT/sites/SITE/heads/GROUP/head    the head, replaced as a whole
  *   ROOT/sites/SITE/heads/GROUP/catalog fixed-size slots, appended; the head says how many count
  *
- * A name GROUP/RP16/DIGEST.PART becomes the file GROUP/RP13/RP3+DIGEST.PART (dir_object_path): one
+ * A name GROUP/RP16/DIGEST.PART becomes the file GROUP/RP13+/RP3+DIGEST.PART (dir_object_path): one
  * directory per 4096 recovery points, where one for each would cost its making and syncing on every
  * delta, and would stay behind, empty, for ever.
  *
@@ -24,6 +24,7 @@
 #define DIR_PATH_MAX   1024u
 #define DIR_NODES_KEPT 128u
 #define DIR_PUTS_MAX   64u
+#define DIR_GETS_MAX   64u
 
 struct dir_node {
     struct dir_node *next;
@@ -44,7 +45,7 @@ struct dir_store {
     char root[DIR_ROOT_MAX];
     int lock_fd;
     uint64_t next_tmp, clock;
-    struct store_gate gate;
+    struct store_gate gate, reads; /* puts; gets */
     struct fiber_mutex naming;
     struct dir_node *nodes;
     unsigned node_count;

@@ -11,8 +11,8 @@
 
 #define MERGED 3u /* characters of the last directory that go into the file's name */
 
-/* "objects/G/D/F" is kept as "objects/G/D-without-the-end/end+F". '+' is in no name, so that the
- * way back (walk_file) is unambiguous. */
+/* "G/D/F" is kept as "G/D-without-the-end+/end+F". '+' is in no name: it tells these directories
+ * and files from others, and leads the way back (walk_file). */
 void dir_object_path(const struct dir_store *s, const char *site, const char *name, char *dir,
                      char *path)
 {
@@ -27,7 +27,7 @@ void dir_object_path(const struct dir_store *s, const char *site, const char *na
     last = last ? last + 1 : name;
     if (leaf - last > (ptrdiff_t)MERGED) {
         stem -= (int)MERGED;
-        (void)snprintf(dir, DIR_PATH_MAX, "%s/sites/%s/objects/%.*s", s->root, site, stem, name);
+        (void)snprintf(dir, DIR_PATH_MAX, "%s/sites/%s/objects/%.*s+", s->root, site, stem, name);
         (void)snprintf(path, DIR_PATH_MAX, "%s/%.*s+%s", dir, (int)MERGED, leaf - MERGED, leaf + 1);
     } else {
         (void)snprintf(dir, DIR_PATH_MAX, "%s/sites/%s/objects/%.*s", s->root, site, stem, name);
@@ -108,20 +108,30 @@ out:
     return r;
 }
 
+static int read_range(const char *path, uint64_t off, void *buf, size_t len)
+{
+    int fd = fio_open(path, O_RDONLY | O_CLOEXEC, 0), r;
+    if (fd < 0)
+        return fd;
+    r = fio_read_all(fd, buf, len, off);
+    fio_close_always(fd);
+    return r;
+}
+
 int dir_get(struct store *store, const char *site, const char *name, uint64_t off, void *buf,
             size_t len, struct err *e)
 {
     struct dir_store *s = dir_of(store);
     char dir[DIR_PATH_MAX], path[DIR_PATH_MAX];
-    int r = store_name_object(site, name, e), fd;
+    int r = store_name_object(site, name, e);
     if (r)
         return r;
     dir_object_path(s, site, name, dir, path);
-    fd = fio_open(path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return dir_fail(e, fd, "opening", path);
-    r = fio_read_all(fd, buf, len, off);
-    fio_close_always(fd);
+    r = store_gate_enter(&s->reads, 0);
+    if (r < 0)
+        return dir_fail(e, r, "reading", path);
+    r = read_range(path, off, buf, len);
+    store_gate_leave(&s->reads, 0);
     if (r == -ENODATA)
         return err_set(e, ERR_CORRUPT,
                        "store: object %s of site %s ends before %zu bytes at %" PRIu64
@@ -176,49 +186,47 @@ struct walk {
     struct dir_store *s;
     struct store_pick *pick;
     char path[DIR_PATH_MAX];
-    char name[STORE_NAME_MAX]; /* of the directory, with '/' behind; "" at the top */
+    char name[STORE_NAME_MAX]; /* what the names of all objects below start with */
     int os;
 };
 
 static void walk_dir(struct walk *w, unsigned depth);
 
-static void walk_file(struct walk *w, size_t name_len, const char *file)
+static void walk_file(struct walk *w, const char *file)
 {
     char name[STORE_NAME_MAX + 256];
     const char *plus = strchr(file, '+');
-    if (plus) /* back from "D-without-the-end/" and "end+F" */
-        (void)snprintf(name, sizeof name, "%.*s%.*s/%.255s", (int)(name_len ? name_len - 1 : 0),
-                       w->name, (int)(plus - file), file, plus + 1);
+    if (plus)
+        (void)snprintf(name, sizeof name, "%s%.*s/%.250s", w->name, (int)(plus - file), file,
+                       plus + 1);
     else
         (void)snprintf(name, sizeof name, "%s%.255s", w->name, file);
-    if (strlen(name) < STORE_NAME_MAX)
-        store_pick_add(w->pick, name);
+    store_pick_add(w->pick, name);
 }
 
 static void walk_entry(struct walk *w, const char *entry, unsigned depth)
 {
     size_t path_len = strlen(w->path), name_len = strlen(w->name), len = strlen(entry);
+    bool merged = entry[len - 1] == '+';
     struct io_stat st;
     int r;
-    if (path_len + len + 2 > sizeof w->path || name_len + len + 2 > sizeof w->name)
-        return;               /* none of ours */
-    if (strchr(entry, '+')) { /* a file for certain; spares a call for nearly all of them */
-        walk_file(w, name_len, entry);
+    if (strchr(entry, '+') && !merged) { /* a file: spares a call for nearly all of them */
+        walk_file(w, entry);
         return;
     }
+    if (path_len + len + 2 > sizeof w->path || name_len + len + 2 > sizeof w->name)
+        return; /* none of ours */
     (void)snprintf(w->path + path_len, sizeof w->path - path_len, "/%s", entry);
     r = fio_stat(w->path, &st);
     if (r < 0) {
         w->os = r == -ENOENT ? w->os : r;
     } else if (st.is_file) {
-        walk_file(w, name_len, entry);
+        walk_file(w, entry);
     } else if (st.is_dir && depth < STORE_NAME_DEPTH) {
-        (void)snprintf(w->name + name_len, sizeof w->name - name_len, "%s", entry);
-        /* Without the '/': files below may have gone by "entryXYZ/...". */
-        if (store_pick_wants(w->pick, w->name)) {
-            (void)snprintf(w->name + name_len + len, sizeof w->name - name_len - len, "/");
+        (void)snprintf(w->name + name_len, sizeof w->name - name_len, "%.*s%s",
+                       (int)(merged ? len - 1 : len), entry, merged ? "" : "/");
+        if (store_pick_wants(w->pick, w->name))
             walk_dir(w, depth + 1);
-        }
         w->name[name_len] = '\0';
     }
     w->path[path_len] = '\0';

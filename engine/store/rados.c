@@ -42,7 +42,8 @@ static int configure(struct connect *c)
                       c->user);
     r = rados_conf_read_file(c->cluster, c->conf);
     if (r < 0)
-        return err_os(&c->err, r, "store: Ceph's configuration %s is not understood", c->conf);
+        return err_set(&c->err, ERR_CONFIG, "store: Ceph's configuration %s is not understood: %s",
+                       c->conf, strerror(-r));
     r = rados_conf_set(c->cluster, "keyring", c->keyring);
     for (size_t i = 0; r == 0 && i < sizeof settings / sizeof settings[0]; i++) {
         if (settings[i].unless_set &&
@@ -54,12 +55,12 @@ static int configure(struct connect *c)
     return r < 0 ? err_os(&c->err, r, "store: configuring librados") : 0;
 }
 
-static int reach(struct connect *c)
+/* What a failed connect means; librados tells a missing key and a missing 'mon host' alike. */
+static int explain_connect(struct connect *c, int r)
 {
-    int r = rados_connect(c->cluster);
+    char monitors[16] = "";
+    (void)rados_conf_get(c->cluster, "mon_host", monitors, sizeof monitors);
     switch (-r) {
-    case 0:
-        break;
     case ETIMEDOUT:
         return err_set(&c->err, ERR_NET,
                        "store: no Ceph monitor of %s answered within " RADOS_CONNECT_S
@@ -67,7 +68,14 @@ static int reach(struct connect *c)
                        c->conf);
     case EACCES:
     case EPERM:
-    case ENOENT: /* no key of that user in the keyring */
+    case ENOENT:
+    case EINVAL:
+        if (r == -ENOENT && monitors[0] == '\0')
+            return err_set(
+                &c->err, ERR_CONFIG,
+                "store: Ceph's configuration %s names no monitors: give 'mon host' under "
+                "[global]",
+                c->conf);
         return err_set(&c->err, ERR_AUTH,
                        "store: Ceph refused client.%s with the key in %s: compare with 'ceph auth "
                        "get client.%s'",
@@ -76,6 +84,13 @@ static int reach(struct connect *c)
         return err_set(&c->err, ERR_NET, "store: connecting to the Ceph of %s: %s", c->conf,
                        strerror(-r));
     }
+}
+
+static int reach(struct connect *c)
+{
+    int r = rados_connect(c->cluster);
+    if (r < 0)
+        return explain_connect(c, r);
     c->pool_id = rados_pool_lookup(c->cluster, c->pool);
     if (c->pool_id == -ENOENT)
         return err_set(

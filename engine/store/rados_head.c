@@ -15,7 +15,7 @@
 #define KEY_RP   "rp."
 #define KEY_MAX  24u
 #define HEAD_MAX (8u + STORE_ENTRY_MAX)
-#define OMAP_MAX 64u  /* keys asked for at once */
+#define OMAP_MAX 64u /* keys asked for at once */
 
 static void head_oid(char dst[RADOS_OID_MAX], const char *group)
 {

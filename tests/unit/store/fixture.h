@@ -1,7 +1,7 @@
 /* fixture.h: runs a specification in a fiber, with an open store.
  *
- * Which store: dir, on a directory of the test's own; or rados, when RELAIS_TEST_CEPH_CONF is set (see
- * tests/e2e/with-ceph), on a site of the test's own. */
+ * Which store: dir, on a directory of the test's own; or rados, when RELAIS_TEST_CEPH_CONF is set
+ * (see tests/e2e/with-ceph), on a site of the test's own. */
 #ifndef RELAIS_TEST_STORE_FIXTURE_H
 #define RELAIS_TEST_STORE_FIXTURE_H
 
@@ -29,8 +29,8 @@ void fixture_close_second(struct fixture *f, struct store *second);
 /* 0 expected; else fails with the error's text. */
 void fixture_ok(int r, const struct err *e, const char *file, int line);
 
-#define ok(call, e)          fixture_ok((call), (e), __FILE__, __LINE__)
-#define fails(call, code)    assert_string_equal(err_name((enum err_code)(-(call))), #code)
+#define ok(call, e)       fixture_ok((call), (e), __FILE__, __LINE__)
+#define fails(call, code) assert_string_equal(err_name((enum err_code)(-(call))), #code)
 
 /* Declares a cmocka test `name` whose body, in a fiber, follows; f is the fixture. */
 #define SPEC_WITH(run, name)                                                                       \

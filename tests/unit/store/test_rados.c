@@ -69,6 +69,24 @@ SPEC_BARE(a_user_that_the_keyring_does_not_hold_is_AUTH)
     fails(try_open(CONF, "nobody", KEYRING, POOL, &e), AUTH);
 }
 
+SPEC_BARE(a_keyring_that_is_none_is_AUTH)
+{
+    struct err e = ERR_INIT;
+    const char *keyring = write_file(f, "keyring", "[client.relais]\n\tkey = 12345\n");
+    fails(try_open(CONF, USER, keyring, POOL, &e), AUTH);
+    assert_non_null(strstr(e.text, keyring));
+    (void)write_file(f, "keyring", "not a keyring");
+    fails(try_open(CONF, USER, keyring, POOL, &e), AUTH);
+}
+
+SPEC_BARE(a_configuration_without_monitors_is_CONFIG)
+{
+    struct err e = ERR_INIT;
+    const char *conf = write_file(f, "ceph.conf", "[global]\n");
+    fails(try_open(conf, USER, KEYRING, POOL, &e), CONFIG);
+    assert_non_null(strstr(e.text, "mon host"));
+}
+
 SPEC_BARE(a_missing_file_is_NOENT_and_named)
 {
     struct err e = ERR_INIT;
@@ -248,6 +266,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_wrong_key_is_AUTH_and_names_user_and_keyring),
         cmocka_unit_test(a_user_that_the_keyring_does_not_hold_is_AUTH),
+        cmocka_unit_test(a_keyring_that_is_none_is_AUTH),
+        cmocka_unit_test(a_configuration_without_monitors_is_CONFIG),
         cmocka_unit_test(a_missing_file_is_NOENT_and_named),
         cmocka_unit_test(a_pool_that_does_not_exist_is_NOENT_and_named),
         cmocka_unit_test(no_monitor_is_NET_within_the_timeout),
