@@ -58,8 +58,9 @@ static int configure(struct connect *c)
 /* What a failed connect means; librados tells a missing key and a missing 'mon host' alike. */
 static int explain_connect(struct connect *c, int r)
 {
-    char monitors[16] = "";
-    (void)rados_conf_get(c->cluster, "mon_host", monitors, sizeof monitors);
+    char monitors[16]; /* too short for any: only an empty one fits */
+    bool none = rados_conf_get(c->cluster, "mon_host", monitors, sizeof monitors) == 0 &&
+                monitors[0] == '\0';
     switch (-r) {
     case ETIMEDOUT:
         return err_set(&c->err, ERR_NET,
@@ -70,7 +71,7 @@ static int explain_connect(struct connect *c, int r)
     case EPERM:
     case ENOENT:
     case EINVAL:
-        if (r == -ENOENT && monitors[0] == '\0')
+        if (r == -ENOENT && none)
             return err_set(
                 &c->err, ERR_CONFIG,
                 "store: Ceph's configuration %s names no monitors: give 'mon host' under "
@@ -80,6 +81,11 @@ static int explain_connect(struct connect *c, int r)
                        "store: Ceph refused client.%s with the key in %s: compare with 'ceph auth "
                        "get client.%s'",
                        c->user, c->keyring, c->user);
+    case EIO:
+        return err_set(&c->err, ERR_AUTH,
+                       "store: %s cannot be read as a Ceph keyring: write it with 'ceph auth get "
+                       "client.%s -o FILE'",
+                       c->keyring, c->user);
     default:
         return err_set(&c->err, ERR_NET, "store: connecting to the Ceph of %s: %s", c->conf,
                        strerror(-r));
