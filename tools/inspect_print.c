@@ -195,6 +195,14 @@ static json_t *json_keys(const struct manifest *m)
     return list;
 }
 
+static json_t *json_parts(const struct manifest *m)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < m->part_count; i++)
+        ASSERT(json_array_append_new(list, hex_string(m->parts[i].b, DIGEST_LEN)) == 0);
+    return list;
+}
+
 static json_t *json_summary(const struct inspection *it)
 {
     const struct manifest *m = &it->m;
@@ -224,7 +232,8 @@ static json_t *json_summary(const struct inspection *it)
         json_string(!it->signer        ? "not checked"
                     : it->signature_ok ? "good"
                                        : "bad"));
-    set(o, "parts", number(m->part_count));
+    set(o, "index_digest", hex_string(m->index_digest.b, DIGEST_LEN));
+    set(o, "part_digests", json_parts(m));
     set(o, "parts_good", number(it->parts_ok));
     set(o, "index_good", json_boolean(it->index_ok));
     set(o, "failure", it->failure ? json_string(it->failure) : json_null());

@@ -1,6 +1,6 @@
-/* Runs a fuzzer over the files of the directories (or the files) that it is given, and over every
- * file cut off at every 7th byte, and with one bit changed at every 7th: without a fuzzing
- * compiler, what was once found stays found, and then some. */
+/* Runs a fuzzer over the files of the directories (or the files) that it is given, and over each of
+ * them cut off and with one bit changed, at every byte of a short one and every STEP bytes of a
+ * longer: without a fuzzing compiler, what was once found stays found, and then some. */
 #include "err.h"
 #include "fuzz.h"
 

@@ -84,8 +84,9 @@ static void json_tells_the_same(void **state)
 {
     struct err e = ERR_INIT;
     json_error_t je;
-    json_t *o;
-    char *text;
+    json_t *o, *parts;
+    struct digest d;
+    char *text, hex[DIGEST_HEX];
     (void)state;
     assert_int_equal(inspect(x.file.p, x.file.len, key_public(x.sign), true, &text, &e), 0);
     o = json_loads(text, JSON_REJECT_DUPLICATES, &je);
@@ -96,6 +97,11 @@ static void json_tells_the_same(void **state)
     assert_int_equal(json_array_size(json_object_get(o, "extents")), EXAMPLE_EXTENTS + 6);
     assert_string_equal(json_string_value(json_object_get(o, "signature")), "good");
     assert_true(json_is_null(json_object_get(o, "failure")));
+    parts = json_object_get(o, "part_digests");
+    assert_int_equal(json_array_size(parts), 2);
+    digest_of(&d, x.file.p, PART_SIZE);
+    digest_hex(hex, &d);
+    assert_string_equal(json_string_value(json_array_get(parts, 0)), hex);
     json_decref(o);
     free(text);
 }
