@@ -116,6 +116,9 @@ bool verbs_again(struct io_req *req, int *res)
             return true;
         *res = -ECANCELED;
     }
+    /* Who gave up before being accepted is no failure of the listener's. */
+    if (LOOP_OP(req) == LOOP_ACCEPT && *res == -ECONNABORTED && !cancelled)
+        return true;
     if (LOOP_OP(req) == LOOP_TIMER && *res == -ETIME)
         *res = 0;
     if (LOOP_OP(req) == LOOP_ACCEPT && *res >= 0) {

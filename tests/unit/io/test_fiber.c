@@ -319,7 +319,6 @@ static void thousands_of_fibers_run_at_once(void **state)
 
 struct nap {
     uint64_t ns, woke;
-    struct io *io;
 };
 
 static void sleep_once(void *arg)
@@ -342,6 +341,28 @@ static void each_sleep_ends_at_its_time(void **state)
     hand_run(h);
     for (size_t i = 0; i < 1000; i++)
         assert_int_equal(naps[i].woke, 1000 + naps[i].ns);
+}
+
+static void cancelled_sleeps_do_not_disturb_the_others(void **state)
+{
+    struct hand *h = *state;
+    static struct nap naps[1000];
+    static struct fiber *f[1000];
+    uint64_t seed = 11;
+    for (size_t i = 0; i < 1000; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        naps[i] = (struct nap){.ns = 1000 + (seed >> 44)};
+        f[i] = fiber_spawn(&h->io, "nap", sleep_once, &naps[i]);
+    }
+    (void)hand_turn(h);
+    for (size_t i = 0; i < 700; i++)
+        fiber_cancel(f[i * 787 % 1000]); /* in no order of theirs */
+    hand_run(h);
+    for (size_t i = 0; i < 1000; i++) {
+        size_t k = i * 787 % 1000;
+        assert_int_equal(naps[k].woke, i < 700 ? 1000 : 1000 + naps[k].ns);
+        fiber_join(f[k]);
+    }
 }
 
 struct gate {
@@ -616,6 +637,19 @@ static void a_result_that_beats_the_timeout_counts(void **state)
     assert_int_equal(a.result, 7);
 }
 
+static void a_result_in_time_calls_the_deadline_off(void **state)
+{
+    struct hand *h = *state;
+    struct asker a = {.result = 1, .timeout = 50, .second = 1};
+    spawn(h, ask, &a);
+    (void)hand_turn(h);
+    h->manual->done(h->manual, 7);
+    hand_run(h);
+    assert_int_equal(a.result, 7);
+    assert_int_equal(a.second, 0);
+    assert_int_equal(h->now, 1001);
+}
+
 static void await_always(void *arg)
 {
     struct asker *a = arg;
@@ -675,6 +709,7 @@ int main(void)
         TEST(overflowing_the_stack_faults),
         TEST(thousands_of_fibers_run_at_once),
         TEST(each_sleep_ends_at_its_time),
+        TEST(cancelled_sleeps_do_not_disturb_the_others),
         TEST(a_wait_times_out),
         TEST(a_deadline_called_off_does_not_hold_up_the_loop),
         TEST(an_earlier_deadline_overtakes_a_later_one),
@@ -688,6 +723,7 @@ int main(void)
         TEST(a_cancelled_await_still_waits_for_its_completion),
         TEST(an_await_that_times_out_cancels_its_request),
         TEST(a_result_that_beats_the_timeout_counts),
+        TEST(a_result_in_time_calls_the_deadline_off),
         TEST(cleaning_up_waits_in_a_cancelled_fiber_too),
         TEST(abandoned_fibers_never_run_again),
     };

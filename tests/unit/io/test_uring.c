@@ -386,6 +386,61 @@ static void a_pending_receive_is_cancelled(void **state)
     (void)close(fds[1]);
 }
 
+struct reuse {
+    struct result second, received;
+    int fds[2];
+    char buf[4];
+};
+
+static void on_first(struct io_req *req_, int res)
+{
+    struct reuse *u = req_->owner;
+    (void)res;
+    io->ops->cancel(io, &u->second.req);
+}
+
+static void on_second(struct io_req *req_, int res)
+{
+    struct reuse *u = req_->owner;
+    u->second.res = res;
+    req_->done = done;
+    req_->owner = &u->received;
+    io->ops->recv(io, req_, u->fds[0], u->buf, sizeof u->buf);
+}
+
+static void on_later(struct io_req *req_, int res)
+{
+    struct reuse *u = req_->owner;
+    (void)res;
+    (void)!write(u->fds[1], "abc", 3);
+}
+
+static void a_cancel_that_came_too_late_spares_the_next_use_of_the_request(void **state)
+{
+    struct reuse u = {.second.res = -1};
+    struct io_req first = {.done = on_first, .owner = &u};
+    struct io_req later = {.done = on_later, .owner = &u};
+    char a, b;
+    int fd = CALL(open, path("two"), O_RDWR | O_CREAT, 0600);
+    (void)state;
+    pair(u.fds);
+    assert_int_equal(CALL(write, fd, "ab", 2, 0), 2);
+    u.second.req.done = on_second;
+    u.second.req.owner = &u;
+    /* Both have completed when the first's completion runs. */
+    io->ops->read(io, &first, fd, &a, 1, 0);
+    io->ops->read(io, &u.second.req, fd, &b, 1, 1);
+    io->ops->timer(io, &later, 10 * IO_MS);
+    uring_run(io);
+    assert_int_equal(u.second.res, 1);
+    assert_int_equal(b, 'b');
+    assert_int_equal(u.received.times, 1);
+    assert_int_equal(u.received.res, 3);
+    (void)CALL(close, fd);
+    (void)close(u.fds[0]);
+    (void)close(u.fds[1]);
+}
+
 static void a_pending_receive_ends_at_shutdown(void **state)
 {
     struct result r;
@@ -665,6 +720,7 @@ int main(void)
         TEST(a_connection_to_nobody_is_refused),
         TEST(a_stale_unix_socket_is_replaced_and_a_live_one_is_not),
         TEST(a_pending_receive_is_cancelled),
+        TEST(a_cancel_that_came_too_late_spares_the_next_use_of_the_request),
         TEST(a_pending_receive_ends_at_shutdown),
         TEST(a_send_into_a_full_socket_is_short_or_waits),
         TEST(timers_end_in_order_and_not_early),
