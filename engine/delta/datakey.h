@@ -17,7 +17,8 @@ struct datakey_wrap {
     uint8_t sealed[DATAKEY_WRAP_LEN];
 };
 
-/* The public part, as a manifest carries it. The id is random: it names the key and says nothing. */
+/* The public part, as a manifest carries it. The id is random: it names the key and says nothing.
+ */
 struct datakey_wraps {
     uint8_t id[DATAKEY_ID_LEN];
     uint16_t count;

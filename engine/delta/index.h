@@ -11,14 +11,15 @@
 #include "seal.h"
 
 struct index_entry {
-    uint16_t volume;      /* number in the manifest's volume table */
-    uint16_t source;      /* number in the manifest's source table: RP, salt and key it was sealed with */
+    uint16_t volume; /* number in the manifest's volume table */
+    uint16_t
+        source; /* number in the manifest's source table: RP, salt and key it was sealed with */
     uint32_t sector;
-    uint32_t sectors;     /* data: <= EXTENT_SECTORS; zero: any */
+    uint32_t sectors; /* data: <= EXTENT_SECTORS; zero: any */
     uint8_t kind, codec;
-    uint32_t sealed_len;  /* 0 for EXTENT_ZERO */
-    uint64_t place;       /* of the sealed bytes, from the start of the delta file */
-    uint64_t base_rp;     /* EXTENT_PATCH: the RP it is encoded against; else 0 */
+    uint32_t sealed_len;       /* 0 for EXTENT_ZERO */
+    uint64_t place;            /* of the sealed bytes, from the start of the delta file */
+    uint64_t base_rp;          /* EXTENT_PATCH: the RP it is encoded against; else 0 */
     uint8_t tag[SEAL_TAG_LEN]; /* zero extents have none */
 };
 
@@ -32,14 +33,14 @@ struct index_writer {
     size_t last_at;     /* where in `out` the last entry starts */
     bool last_opens;    /* the last entry is the first of its volume */
 };
-/* data_start: place of the first sealed byte. sources: how many the manifest will list (an entry names
- * its source only when there are several). Nothing is allocated before the first append. */
+/* data_start: place of the first sealed byte. sources: how many the manifest will list (an entry
+ * names its source only when there are several). Nothing is allocated before the first append. */
 void index_writer_init(struct index_writer *w, uint64_t data_start, uint16_t sources);
 void index_writer_free(struct index_writer *w);
-/* Sets entry->place from the running sum. Adjacent zero extents of one source are joined (count then
- * stays). False when EXTENTS_MAX or INDEX_MAX is reached: nothing was added. Out of order, or an entry
- * that index_next would refuse, is a defect (ASSERT). The bound of the whole delta (DELTA_MAX) is the
- * caller's. */
+/* Sets entry->place from the running sum. Adjacent zero extents of one source are joined (count
+ * then stays). False when EXTENTS_MAX or INDEX_MAX is reached: nothing was added. Out of order, or
+ * an entry that index_next would refuse, is a defect (ASSERT). The bound of the whole delta
+ * (DELTA_MAX) is the caller's. */
 bool index_append(struct index_writer *w, struct index_entry *entry);
 
 struct index_reader {
@@ -49,8 +50,8 @@ struct index_reader {
     uint16_t volumes, sources;
     uint64_t data_end;
 };
-/* Reads `count` entries from memory that stays the caller's; place runs from data_start and must not pass data_end; volume and source
- * numbers stay below `volumes` and `sources`. */
+/* Reads `count` entries from memory that stays the caller's; place runs from data_start and must
+ * not pass data_end; volume and source numbers stay below `volumes` and `sources`. */
 void index_reader_init(struct index_reader *r, const void *p, size_t len, uint32_t count,
                        uint16_t volumes, uint16_t sources, uint64_t data_start, uint64_t data_end);
 /* 1 and an entry, 0 at the (checked) end, or a negative code (INPUT, with the entry's number). */

@@ -6,8 +6,8 @@
  *   hash     32 bytes  keys the scan's sector hashes (SipHash); never leaves the site
  *
  * A public key is one word, "sign:BASE64"; a fingerprint is the first 8 bytes of the SHA-256 of its
- * 32 bytes, in hex. A key file is text: a first line "relais key 1", then "kind", "public", "secret".
- * Secrets live in sodium_malloc'd memory: locked, guarded, not in core dumps. */
+ * 32 bytes, in hex. A key file is text: a first line "relais key 1", then "kind", "public",
+ * "secret". Secrets live in sodium_malloc'd memory: locked, guarded, not in core dumps. */
 #ifndef RELAIS_KEY_H
 #define RELAIS_KEY_H
 
@@ -19,9 +19,9 @@
 
 enum key_kind { KEY_LINK, KEY_SIGN, KEY_RESTORE, KEY_HASH, KEY_KINDS };
 
-#define KEY_LEN       32
-#define KEY_WORD_MAX  64 /* "restore:" + base64 + NUL */
-#define KEY_FP_LEN    8
+#define KEY_LEN      32
+#define KEY_WORD_MAX 64 /* "restore:" + base64 + NUL */
+#define KEY_FP_LEN   8
 
 struct key_public {
     enum key_kind kind;
@@ -37,7 +37,8 @@ int key_kind_parse(const char *word, enum key_kind *out);
 /* Call once, first thing in main, before threads. */
 int key_init(struct err *e);
 
-/* seed: 32 random bytes (from io_random or randombytes); the caller wipes them. NULL: drawn here. */
+/* seed: 32 random bytes (from io_random or randombytes); the caller wipes them. NULL: drawn here.
+ */
 struct key_secret *key_generate(enum key_kind kind, const uint8_t *seed);
 void key_free(struct key_secret *k); /* wipes; NULL is fine */
 enum key_kind key_kind(const struct key_secret *k);

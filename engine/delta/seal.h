@@ -2,12 +2,12 @@
  * (XChaCha20-Poly1305, draft-irtf-cfrg-xchacha-03).
  *
  * The key is a data key. The 24-byte nonce is the delta's random 16-byte salt followed by the
- * extent's place, volume number (2 bytes) and first sector (6 bytes), little-endian. One delta never
- * seals two extents that start at the same place (index.h enforces the order), and every attempt to
- * write a delta draws a new salt, so no nonce comes twice under one key, whatever is retried.
- * Because the salt is the HChaCha20 input, its subkey is computed once per delta (libsodium), and
- * OpenSSL's ChaCha20-Poly1305, four times as fast here, does the rest; a unit test holds the
- * composition against libsodium's crypto_aead_xchacha20poly1305_ietf.
+ * extent's place, volume number (2 bytes) and first sector (6 bytes), little-endian. One delta
+ * never seals two extents that start at the same place (index.h enforces the order), and every
+ * attempt to write a delta draws a new salt, so no nonce comes twice under one key, whatever is
+ * retried. Because the salt is the HChaCha20 input, its subkey is computed once per delta
+ * (libsodium), and OpenSSL's ChaCha20-Poly1305, four times as fast here, does the rest; a unit test
+ * holds the composition against libsodium's crypto_aead_xchacha20poly1305_ietf.
  *
  * The additional data binds group, volume, RP, place, length, kind and codec (see FORMAT.md).
  * A zstd frame is stored without its 4 magic bytes, which never vary. */
@@ -34,7 +34,7 @@ struct seal_ad {
     uint8_t group_id[SEAL_ID_LEN];
     uint8_t volume_id[SEAL_ID_LEN];
     uint64_t rp;
-    uint16_t volume;  /* number in the manifest's volume table of the delta that sealed it */
+    uint16_t volume; /* number in the manifest's volume table of the delta that sealed it */
     uint32_t sector;
     uint32_t sectors;
     uint8_t kind, codec;
@@ -70,10 +70,10 @@ struct seal_result {
 void seal_extent(struct seal *s, const struct seal_key *k, int level, const struct seal_ad *ad,
                  const void *plain, uint8_t *out, struct seal_result *r);
 
-/* Opens a data extent into plain (sectors*4096 bytes; ad->sectors is in 1..EXTENT_SECTORS, as index.h
- * checks). On error plain is wiped. Errors: AUTH when the tag does not fit, CORRUPT when it fits but
- * does not decompress to the length (or sealed_len cannot be right), INPUT for a kind or codec that
- * only a newer version knows. */
+/* Opens a data extent into plain (sectors*4096 bytes; ad->sectors is in 1..EXTENT_SECTORS, as
+ * index.h checks). On error plain is wiped. Errors: AUTH when the tag does not fit, CORRUPT when it
+ * fits but does not decompress to the length (or sealed_len cannot be right), INPUT for a kind or
+ * codec that only a newer version knows. */
 int seal_open(struct seal *s, const struct seal_key *k, const struct seal_ad *ad,
               const uint8_t *sealed, uint32_t sealed_len, const uint8_t tag[SEAL_TAG_LEN],
               void *plain, struct err *e);
