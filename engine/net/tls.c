@@ -130,6 +130,7 @@ static bool use_key(SSL_CTX *ctx, const struct key_secret *link_key)
 static bool configure(SSL_CTX *ctx)
 {
     static const unsigned char id[] = "relais";
+    static char groups[] = "X25519", sigalgs[] = "ed25519"; /* OpenSSL's macros cast const away */
     const char *ciphers = has_aes() ? "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256"
                                     : "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256";
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
@@ -141,8 +142,8 @@ static bool configure(SSL_CTX *ctx)
     return SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 1 &&
            SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) == 1 &&
            SSL_CTX_set_ciphersuites(ctx, ciphers) == 1 &&
-           SSL_CTX_set1_groups_list(ctx, "X25519") == 1 &&
-           SSL_CTX_set1_sigalgs_list(ctx, "ed25519") == 1 && SSL_CTX_set_num_tickets(ctx, 0) == 1 &&
+           SSL_CTX_set1_groups_list(ctx, groups) == 1 &&
+           SSL_CTX_set1_sigalgs_list(ctx, sigalgs) == 1 && SSL_CTX_set_num_tickets(ctx, 0) == 1 &&
            SSL_CTX_set_session_id_context(ctx, id, sizeof id - 1) == 1;
 }
 
