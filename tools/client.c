@@ -1,0 +1,166 @@
+#include "client.h"
+
+#include "uring.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONNECT_NS   (10 * IO_S)
+#define HANDSHAKE_NS (10 * IO_S)
+
+struct run {
+    struct io *io;
+    struct fiber *fiber;
+    int (*fn)(void *arg, struct err *e);
+    void *arg;
+    struct err *e;
+    int res;
+    bool interrupted;
+};
+
+static void run_main(void *arg)
+{
+    struct run *r = arg;
+    r->res = r->fn(r->arg, r->e);
+    uring_stop(r->io);
+}
+
+static void on_signal(void *arg, int signo)
+{
+    struct run *r = arg;
+    if (r->interrupted)
+        _exit(128 + signo);
+    r->interrupted = true;
+    fiber_cancel(r->fiber);
+}
+
+int client_run(int (*fn)(void *arg, struct err *e), void *arg, struct err *e)
+{
+    static const int signals[] = {SIGINT, SIGTERM};
+    struct run r = {.fn = fn, .arg = arg, .e = e};
+    int res = uring_new(&r.io, 0, e);
+    if (res != 0)
+        return res;
+    res = uring_signals(r.io, signals, sizeof signals / sizeof signals[0], on_signal, &r, e);
+    if (res == 0) {
+        r.fiber = fiber_spawn(r.io, "client", run_main, &r);
+        uring_run(r.io);
+        fiber_join(r.fiber);
+        res = r.res;
+    }
+    uring_free(r.io);
+    return res;
+}
+
+int client_control(struct caller **out, const char *path, struct err *e)
+{
+    struct io_addr addr = {0};
+    struct link *l = NULL;
+    int fd, res;
+    if (strlen(path) >= sizeof addr.path)
+        return err_set(e, ERR_CONFIG, "control socket %s: the path is too long", path);
+    memcpy(addr.path, path, strlen(path) + 1);
+    fd = fio_connect(&addr, CONNECT_NS);
+    if (fd == -ECANCELED)
+        return err_set(e, ERR_CANCELED, "interrupted");
+    if (fd < 0) {
+        res = err_os(e, fd, "control socket %s%s", path,
+                     fd == -ENOENT || fd == -ECONNREFUSED ? " (is relaisd running?)" : "");
+        e->code = fd == -EACCES ? ERR_AUTH : ERR_NET;
+        return res < 0 ? -(int)e->code : res;
+    }
+    res = link_plain(&l, fd, e);
+    return res != 0 ? res : caller_new(out, l, e);
+}
+
+int client_hub_open(struct client_hub *h, const struct config *c, struct err *e)
+{
+    struct tls_peer peer = {0};
+    int res;
+    *h = (struct client_hub){NULL, NULL, NULL};
+    h->peer = config_peer(c, *c->hub ? c->hub : c->name);
+    if (!h->peer || h->peer->addr_count == 0)
+        return err_set(e, ERR_CONFIG,
+                       "%s: no hub to ask; set [site] hub and the address of its [peer]", c->file);
+    memcpy(peer.name, h->peer->name, sizeof peer.name);
+    res = key_public_parse(&peer.key, KEY_LINK, h->peer->link_key, e);
+    if (res != 0)
+        return err_prefix(e, "%s:%d: [peer %s] link-key", c->file, h->peer->line, h->peer->name);
+    res = key_file_load(&h->key, KEY_LINK, c->link_key_file, e);
+    if (res == 0)
+        res = tls_new(&h->tls, h->key, &peer, 1, e);
+    if (res != 0)
+        client_hub_close(h);
+    return res;
+}
+
+void client_hub_close(struct client_hub *h)
+{
+    tls_free(h->tls);
+    key_free(h->key);
+    *h = (struct client_hub){NULL, NULL, NULL};
+}
+
+static int connect_one(struct caller **out, const struct client_hub *h,
+                       const struct config_addr *at, struct err *e)
+{
+    struct io_addr addr = {.port = at->port};
+    struct link *l = NULL;
+    int fd, res;
+    memcpy(addr.host, at->host, sizeof addr.host);
+    fd = fio_connect(&addr, CONNECT_NS);
+    if (fd < 0) {
+        res = err_os(e, fd, "hub %s at %s:%u", h->peer->name, at->host, at->port);
+        if (e->code != ERR_CANCELED)
+            e->code = ERR_NET;
+        return res < 0 ? -(int)e->code : res;
+    }
+    res = link_tls_connect(&l, fd, h->tls, h->peer->name, HANDSHAKE_NS, e);
+    if (res == 0)
+        res = caller_new(out, l, e);
+    return res != 0 ? err_prefix(e, "hub %s at %s:%u", h->peer->name, at->host, at->port) : 0;
+}
+
+int client_hub_connect(struct caller **out, const struct client_hub *h, struct err *e)
+{
+    int res = 0;
+    for (unsigned i = 0; i < h->peer->addr_count; i++) {
+        res = connect_one(out, h, &h->peer->addrs[i], e);
+        if (res == 0 || e->code == ERR_CANCELED)
+            break;
+    }
+    return res;
+}
+
+int client_signer(struct key_public *out, const struct config *c, const char *site,
+                  const char *word, struct err *e)
+{
+    const struct config_peer *peer = config_peer(c, site);
+    struct key_secret *own = NULL;
+    int res;
+    if (word)
+        return key_public_parse(out, KEY_SIGN, word, e) != 0 ? err_prefix(e, "--signer") : 0;
+    if (strcmp(site, c->name) == 0) {
+        res = key_file_load(&own, KEY_SIGN, c->sign_key_file, e);
+        if (res == 0) {
+            *out = *key_public(own);
+            key_free(own);
+            return 0;
+        }
+        /* The room that burnt may have held it; the hub's operator knows the public word. */
+        if (!peer || !*peer->sign_key)
+            return err_prefix(e, "the key that %s signed with (else give --signer sign:...)", site);
+    }
+    if (!peer || !*peer->sign_key)
+        return err_set(
+            e, ERR_CONFIG,
+            "%s: the key that %s signs with is not known here; add sign-key to [peer %s], "
+            "or give --signer sign:...",
+            c->file, site, site);
+    res = key_public_parse(out, KEY_SIGN, peer->sign_key, e);
+    return res != 0 ? err_prefix(e, "%s:%d: [peer %s] sign-key", c->file, peer->line, site) : 0;
+}
