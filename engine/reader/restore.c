@@ -1,4 +1,5 @@
 /* restore.c: brings a volume back: plan, keys, then units in parallel into the target. */
+#include "log.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -161,6 +162,20 @@ static int prepare(struct restore *r, size_t point, struct err *e)
     return rc;
 }
 
+static void save_main(void *arg)
+{
+    struct restore *r = arg;
+    struct err e = ERR_INIT;
+    if (target_save(&r->target, &e) < 0)
+        log_warn("%s; the next attempt begins further back", e.text);
+}
+
+/* In a fiber of its own, because the one that restores may have been cancelled and could not. */
+static void save_last(struct restore *r)
+{
+    fiber_join(fiber_spawn(fiber_io(), "restore-state", save_main, r));
+}
+
 static int run_units(struct restore *r, struct err *e)
 {
     struct worker workers[PARALLEL_MAX];
@@ -184,14 +199,13 @@ static int run_units(struct restore *r, struct err *e)
         fiber_join(workers[i].fiber);
     fiber_cancel(saver);
     fiber_join(saver);
-    if (r->err.code != ERR_OK) {
-        struct err saving = ERR_INIT;
-        (void)target_save(&r->target, &saving); /* what is done need not be fetched again */
-        *e = r->err;
-        return -(int)e->code;
-    }
-    return fiber_cancelled() ? err_set(e, ERR_CANCELED, "interrupted; the same command continues")
-                             : 0;
+    if (fiber_cancelled())
+        (void)err_set(&r->err, ERR_CANCELED, "interrupted; the same command continues");
+    if (r->err.code == ERR_OK)
+        return 0;
+    save_last(r);
+    *e = r->err;
+    return -(int)e->code;
 }
 
 int reader_restore(struct reader *reader, uint64_t rp, const char *volume, const char *target,

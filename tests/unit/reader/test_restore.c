@@ -1,0 +1,414 @@
+/* restore: the bytes of a volume at a recovery point, or an error that names what is wrong. */
+#include "hub_fixture.h"
+#include "reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define MEMORY  (16 * PART_SIZE)
+#define SECTORS 3000u /* of the volume at most, in these tests */
+#define POINTS  6u
+
+/* The volume at each recovery point, as a plain array says it should be, and the deltas between. */
+struct model {
+    uint8_t *image[POINTS + 1]; /* SECTORS long each */
+    uint64_t size[POINTS + 1];
+    struct test_delta deltas[POINTS + 1];
+    unsigned count;
+};
+
+struct world {
+    struct hub_fixture f;
+    struct model m;
+    struct caller *c;
+    struct reader *r;
+    char target[128], part[160], state[160];
+};
+
+/* Adds a point: the extents put random or zero sectors into the image. */
+static void model_add(struct model *m, uint64_t size, struct spec_extent *x, size_t n, bool stretch)
+{
+    unsigned rp = ++m->count;
+    struct manifest_volume volumes[2] = {{"other", MIB}, {"data", size}};
+    struct spec s = {.rp = rp,
+                     .volumes = volumes,
+                     .volume_count = 2,
+                     .extents = x,
+                     .extent_count = n,
+                     .stretch = stretch};
+    uint8_t *image = m->image[rp] = err_calloc(SECTORS, SECTOR_SIZE);
+    if (rp > 1) {
+        memcpy(image, m->image[rp - 1], SECTORS * SECTOR_SIZE);
+        s.parent = m->deltas[rp - 1].digest;
+    }
+    m->size[rp] = size;
+    memset(image + size, 0, SECTORS * SECTOR_SIZE - size);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *at = image + (size_t)x[i].sector * SECTOR_SIZE;
+        size_t len = (size_t)x[i].sectors * SECTOR_SIZE;
+        if (x[i].volume != 1)
+            continue;
+        if (x[i].plain)
+            memcpy(at, x[i].plain, len);
+        else
+            memset(at, 0, len);
+    }
+    delta_make(&m->deltas[rp], &s);
+}
+
+static uint8_t noise[2 * EXTENT_MAX];
+
+/* Half of it compresses. */
+static const uint8_t *content(unsigned seed)
+{
+    fill_random(noise, sizeof noise, seed);
+    for (size_t i = 0; i < sizeof noise; i += 16)
+        memset(noise + i, (int)seed, 8);
+    return noise;
+}
+
+/* Overlapping data, zero extents, a shrink into which nothing of before may shine when it grows
+ * again, a size that is no multiple of a sector, and another volume in the same deltas. */
+static void model_make(struct model *m)
+{
+    memset(m, 0, sizeof *m);
+    const uint8_t *p = content(1);
+    struct spec_extent a[12] = {{0, 5, 20, p}};
+    size_t n = 1;
+    for (uint32_t s = 0; s < 2560; s += 256)
+        a[n++] = (struct spec_extent){1, s, 256, p + (s / 256 * 4096)};
+    model_add(m, 2560 * SECTOR_SIZE, a, n, false);
+    p = content(2);
+    struct spec_extent b[] = {
+        {1, 10, 1, p}, {1, 100, 256, p}, {1, 512, 300, NULL}, {1, 2559, 1, p}};
+    model_add(m, 2560 * SECTOR_SIZE, b, 4, false);
+    struct spec_extent c[] = {{0, 0, 256, NULL}, {1, 0, 11, NULL}};
+    model_add(m, 1000 * SECTOR_SIZE, c, 2, false); /* shrinks */
+    p = content(3);
+    struct spec_extent d[] = {{1, 150, 4, p}, {1, 1500, 20, p}};
+    model_add(m, 2000 * SECTOR_SIZE, d, 2, true); /* grows, and is a stretch of */
+    struct spec_extent e[] = {{1, 151, 1, NULL}, {1, 1999, 2, p}};
+    model_add(m, 2000 * SECTOR_SIZE + 512, e, 2, false);
+    memset(m->image[5] + m->size[5], 0, SECTORS * SECTOR_SIZE - m->size[5]);
+    model_add(m, 2000 * SECTOR_SIZE + 512, NULL, 0, false); /* nothing changed */
+}
+
+static void world_start(struct world *w)
+{
+    memset(w, 0, sizeof *w);
+    fixture_start(&w->f, MEMORY, 8);
+    model_make(&w->m);
+    w->c = client(&w->f, BETHUNE);
+    for (unsigned i = 1; i <= POINTS; i++)
+        MUST(send_all(w->c, &w->m.deltas[i], err));
+    (void)snprintf(w->target, sizeof w->target, "%s/target", w->f.dir);
+    (void)snprintf(w->part, sizeof w->part, "%s.relais-part", w->target);
+    (void)snprintf(w->state, sizeof w->state, "%s.relais-state", w->target);
+}
+
+static void world_open(struct world *w)
+{
+    MUST(reader_open(&w->r, w->c, "bethune", "records", key_public(sign_key(BETHUNE)), NULL, NULL,
+                     err));
+}
+
+static void world_stop(struct world *w)
+{
+    reader_close(w->r);
+    caller_free(w->c);
+    fixture_stop(&w->f);
+    for (unsigned i = 1; i <= POINTS; i++) {
+        delta_free(&w->m.deltas[i]);
+        free(w->m.image[i]);
+    }
+}
+
+static int restore(struct world *w, uint64_t rp, const char *target, bool force,
+                   struct restore_progress *done, struct err *e)
+{
+    struct key_secret *keys[] = {restore_key(LENS), restore_key(BETHUNE)};
+    struct restore_options options = {.keys = keys, .key_count = 2, .force = force};
+    return reader_restore(w->r, rp, "data", target, &options, done, e);
+}
+
+static bool exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+static void assert_restored(const struct world *w, uint64_t rp)
+{
+    void *p = NULL;
+    size_t len = 0;
+    MUST(fio_load_file(w->target, SECTORS * SECTOR_SIZE, &p, &len, err));
+    assert_int_equal(len, w->m.size[rp]);
+    assert_memory_equal(p, w->m.image[rp], len);
+    free(p);
+    assert_false(exists(w->part));
+    assert_false(exists(w->state));
+}
+
+static void all_points(void *arg)
+{
+    struct world w;
+    struct restore_progress done;
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    for (unsigned rp = 1; rp <= POINTS; rp++) {
+        if (rp == 4)
+            continue;
+        MUST(restore(&w, rp, w.target, true, &done, err));
+        assert_restored(&w, rp);
+        assert_true(done.bytes_done == done.bytes_total && done.bytes_total > 0);
+        MUST(restore(&w, rp, NULL, false, &done, err)); /* only verifies */
+        assert_true(done.bytes_done == done.bytes_total && done.fetched > 0);
+    }
+    REFUSED(ERR_NOENT, "no complete recovery point", restore(&w, 4, NULL, false, NULL, err));
+    world_stop(&w);
+}
+static void every_complete_point_is_restored_as_the_model_says(void **state)
+{
+    (void)state;
+    hub_run(all_points, NULL);
+}
+
+static void existing(void *arg)
+{
+    struct world w;
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    MUST(fio_replace_file(w.target, "precious", 8, 0600, err));
+    REFUSED(ERR_EXISTS, "--force", restore(&w, 2, w.target, false, NULL, err));
+    assert_false(exists(w.part));
+    void *p = NULL;
+    size_t len = 0;
+    MUST(fio_load_file(w.target, 100, &p, &len, err));
+    assert_true(len == 8 && memcmp(p, "precious", 8) == 0);
+    free(p);
+    MUST(restore(&w, 2, w.target, true, NULL, err));
+    assert_restored(&w, 2);
+    char in_nowhere[200];
+    (void)snprintf(in_nowhere, sizeof in_nowhere, "%s/no/target", w.f.dir);
+    REFUSED(ERR_NOENT, "directory", restore(&w, 2, in_nowhere, false, NULL, err));
+    REFUSED(ERR_INPUT, "neither", restore(&w, 2, w.f.dir, true, NULL, err));
+    world_stop(&w);
+}
+static void an_existing_target_is_left_alone_unless_forced(void **state)
+{
+    (void)state;
+    hub_run(existing, NULL);
+}
+
+static void keys(void *arg)
+{
+    struct world w;
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    struct key_secret *wrong[] = {restore_key(LENS)};
+    struct restore_options options = {.keys = wrong, .key_count = 1};
+    char word[2 * KEY_FP_LEN + 1];
+    uint8_t fp[KEY_FP_LEN];
+    key_fingerprint(fp, key_public(restore_key(BETHUNE)));
+    bytes_hex(word, fp, sizeof fp);
+    REFUSED(ERR_AUTH, word, reader_restore(w.r, 2, "data", w.target, &options, NULL, err));
+    assert_false(exists(w.target) || exists(w.part));
+    REFUSED(ERR_NOENT, "there are: other, data",
+            reader_restore(w.r, 2, "date", w.target, &options, NULL, err));
+    world_stop(&w);
+}
+static void a_wrong_key_is_refused_naming_the_right_one(void **state)
+{
+    (void)state;
+    hub_run(keys, NULL);
+}
+
+/* ---- damage in the store ---- */
+
+/* The file of a delta's object, wherever the store puts it. */
+static void object_path(struct world *w, unsigned rp, unsigned part, char *dst, size_t cap)
+{
+    char command[400], list[160];
+    void *p = NULL;
+    size_t len = 0;
+    char hex[17];
+    bytes_hex(hex, w->m.deltas[rp].digest.b, 8);
+    (void)snprintf(list, sizeof list, "%s/found", w->f.dir);
+    (void)snprintf(command, sizeof command, "find %s/sites -type f -name '*%s.%04x' > %s", w->f.dir,
+                   hex, part, list);
+    assert_int_equal(fio_command(command, 10 * IO_S), 0);
+    MUST(fio_load_file(list, 1000, &p, &len, err));
+    assert_true(len > 1 && len < cap);
+    memcpy(dst, p, len);
+    dst[len - 1] = '\0';
+    free(p);
+}
+
+static void flip_byte(struct world *w, unsigned rp, uint64_t off)
+{
+    uint8_t byte;
+    char path[300];
+    object_path(w, rp, (unsigned)(off / PART_SIZE), path, sizeof path);
+    off %= PART_SIZE;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 && errno == EACCES) {
+        assert_int_equal(chmod(path, 0600), 0);
+        fd = open(path, O_RDWR | O_CLOEXEC);
+    }
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, (off_t)off), 1);
+    byte ^= 0x10;
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)off), 1);
+    close(fd);
+}
+
+static void tampered(void *arg)
+{
+    struct world w;
+    char path[300];
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    MUST(fio_replace_file(w.target, "precious", 8, 0600, err));
+    /* A sealed byte. */
+    flip_byte(&w, 2, DELTA_HEADER_LEN + 3);
+    REFUSED(ERR_AUTH, "bethune/records@2, volume data", restore(&w, 2, w.target, true, NULL, err));
+    REFUSED(ERR_AUTH, "delta of RP 2", restore(&w, 2, NULL, false, NULL, err));
+    MUST(restore(&w, 1, NULL, false, NULL, err)); /* which does not need it */
+    flip_byte(&w, 2, DELTA_HEADER_LEN + 3);
+    /* The index: its last byte lies before the manifest. */
+    flip_byte(&w, 2, w.m.deltas[2].content_len - 1);
+    REFUSED(ERR_CORRUPT, "bethune/records@2: the index", restore(&w, 3, w.target, true, NULL, err));
+    flip_byte(&w, 2, w.m.deltas[2].content_len - 1);
+    /* The manifest: nobody even opens the history. */
+    struct reader *r = NULL;
+    flip_byte(&w, 2, w.m.deltas[2].len - 30);
+    REFUSED(
+        ERR_AUTH, "manifest of RP 2",
+        reader_open(&r, w.c, "bethune", "records", key_public(sign_key(BETHUNE)), NULL, NULL, err));
+    flip_byte(&w, 2, w.m.deltas[2].len - 30);
+    MUST(restore(&w, 2, NULL, false, NULL, err)); /* all flips are undone */
+    void *p = NULL;
+    size_t len = 0;
+    MUST(fio_load_file(w.target, 100, &p, &len, err));
+    assert_true(len == 8 && memcmp(p, "precious", 8) == 0);
+    free(p);
+    object_path(&w, 2, 0, path, sizeof path);
+    assert_int_equal(unlink(path), 0);
+    REFUSED(ERR_NOENT, "RP 2", restore(&w, 2, w.target, true, NULL, err));
+    world_stop(&w);
+}
+static void a_flipped_byte_anywhere_is_found_and_named_and_the_target_untouched(void **state)
+{
+    (void)state;
+    hub_run(tampered, NULL);
+}
+
+/* ---- resuming ---- */
+
+struct interruption {
+    struct world *w;
+    struct fiber *fiber;
+    unsigned units;
+    struct err err;
+    int rc;
+};
+
+static void interrupt(void *arg, const struct restore_progress *p)
+{
+    struct interruption *i = arg;
+    (void)p;
+    if (++i->units == 2)
+        fiber_cancel(i->fiber);
+}
+
+static void interrupted_restore(void *arg)
+{
+    struct interruption *i = arg;
+    struct key_secret *k[] = {restore_key(BETHUNE)};
+    struct restore_options options = {
+        .keys = k, .key_count = 1, .parallel = 1, .progress = interrupt, .arg = i};
+    i->rc = reader_restore(i->w->r, 1, "data", i->w->target, &options, NULL, &i->err);
+}
+
+static void resuming(void *arg)
+{
+    struct world w;
+    struct restore_progress whole, done;
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    MUST(restore(&w, 1, NULL, false, &whole, err));
+    /* The last extents are damaged, so that a restore ends in an error with most of it done. */
+    const struct manifest *m = reader_manifest(w.r, 1);
+    flip_byte(&w, 1, m->index_place - 1);
+    REFUSED(ERR_AUTH, "@1, volume data", restore(&w, 1, w.target, false, NULL, err));
+    flip_byte(&w, 1, m->index_place - 1);
+    assert_true(exists(w.part) && exists(w.state));
+    assert_false(exists(w.target));
+    /* Another recovery point does not take the part for its own. */
+    MUST(restore(&w, 5, w.target, false, NULL, err));
+    assert_restored(&w, 5);
+    flip_byte(&w, 1, m->index_place - 1);
+    REFUSED(ERR_AUTH, "@1, volume data", restore(&w, 1, w.target, true, NULL, err));
+    flip_byte(&w, 1, m->index_place - 1);
+    MUST(restore(&w, 1, w.target, true, &done, err));
+    assert_restored(&w, 1);
+    assert_true(done.bytes_done == whole.bytes_done);
+    assert_true(done.fetched > 0 && done.fetched < whole.fetched);
+    world_stop(&w);
+}
+static void a_restore_that_failed_continues_where_it_was(void **state)
+{
+    (void)state;
+    hub_run(resuming, NULL);
+}
+
+static void cancelling(void *arg)
+{
+    struct world w;
+    struct interruption i = {.w = &w, .err = ERR_INIT};
+    struct restore_progress whole, done;
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    i.fiber = fiber_spawn(fiber_io(), "restore", interrupted_restore, &i);
+    fiber_join(i.fiber);
+    assert_int_equal(i.rc, -ERR_CANCELED);
+    assert_false(exists(w.target));
+    MUST(restore(&w, 1, NULL, false, &whole, err));
+    MUST(restore(&w, 1, w.target, false, &done, err));
+    assert_restored(&w, 1);
+    assert_true(done.fetched > 0 && done.fetched < whole.fetched);
+    world_stop(&w);
+}
+static void an_interrupted_restore_leaves_no_target_and_continues(void **state)
+{
+    (void)state;
+    hub_run(cancelling, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_complete_point_is_restored_as_the_model_says),
+        cmocka_unit_test(an_existing_target_is_left_alone_unless_forced),
+        cmocka_unit_test(a_wrong_key_is_refused_naming_the_right_one),
+        cmocka_unit_test(a_flipped_byte_anywhere_is_found_and_named_and_the_target_untouched),
+        cmocka_unit_test(a_restore_that_failed_continues_where_it_was),
+        cmocka_unit_test(an_interrupted_restore_leaves_no_target_and_continues),
+    };
+    return cmocka_run_group_tests(tests, hub_keys_make, hub_keys_free);
+}
