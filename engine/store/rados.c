@@ -44,6 +44,12 @@ static int configure(struct connect *c)
     if (r < 0)
         return err_set(&c->err, ERR_CONFIG, "store: Ceph's configuration %s is not understood: %s",
                        c->conf, strerror(-r));
+    /* Without it librados would ask the DNS, and fail much later with a text about keys. */
+    if (rados_conf_get(c->cluster, "mon_host", now, sizeof now) == 0 && now[0] == '\0')
+        return err_set(&c->err, ERR_CONFIG,
+                       "store: Ceph's configuration %s names no monitors: give 'mon host' under "
+                       "[global]",
+                       c->conf);
     r = rados_conf_set(c->cluster, "keyring", c->keyring);
     for (size_t i = 0; r == 0 && i < sizeof settings / sizeof settings[0]; i++) {
         if (settings[i].unless_set &&
@@ -55,12 +61,8 @@ static int configure(struct connect *c)
     return r < 0 ? err_os(&c->err, r, "store: configuring librados") : 0;
 }
 
-/* What a failed connect means; librados tells a missing key and a missing 'mon host' alike. */
 static int explain_connect(struct connect *c, int r)
 {
-    char monitors[16]; /* too short for any: only an empty one fits */
-    bool none = rados_conf_get(c->cluster, "mon_host", monitors, sizeof monitors) == 0 &&
-                monitors[0] == '\0';
     switch (-r) {
     case ETIMEDOUT:
         return err_set(&c->err, ERR_NET,
@@ -69,14 +71,8 @@ static int explain_connect(struct connect *c, int r)
                        c->conf);
     case EACCES:
     case EPERM:
-    case ENOENT:
+    case ENOENT: /* the keyring has none of that user */
     case EINVAL:
-        if (r == -ENOENT && none)
-            return err_set(
-                &c->err, ERR_CONFIG,
-                "store: Ceph's configuration %s names no monitors: give 'mon host' under "
-                "[global]",
-                c->conf);
         return err_set(&c->err, ERR_AUTH,
                        "store: Ceph refused client.%s with the key in %s: compare with 'ceph auth "
                        "get client.%s'",
