@@ -46,7 +46,7 @@ uint8_t bytes_get_u8(struct bytes_in *b)
 uint16_t bytes_get_u16(struct bytes_in *b)
 {
     const uint8_t *p = bytes_view(b, 2);
-    return p ? (uint16_t)(p[0] | p[1] << 8) : 0;
+    return p ? (uint16_t)((unsigned)p[0] | (unsigned)p[1] << 8) : 0;
 }
 
 uint32_t bytes_get_u32(struct bytes_in *b)
