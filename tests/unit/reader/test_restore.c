@@ -318,6 +318,39 @@ static void a_flipped_byte_anywhere_is_found_and_named_and_the_target_untouched(
 
 /* ---- resuming ---- */
 
+static void foreign_part(void *arg)
+{
+    struct world a, b;
+    uint8_t byte = 0;
+    (void)arg;
+    world_start(&a);
+    world_open(&a);
+    const struct manifest *m = reader_manifest(a.r, 1);
+    flip_byte(&a, 1, m->index_place - 1);
+    REFUSED(ERR_AUTH, "@1, volume data", restore(&a, 1, a.target, false, NULL, err));
+    assert_true(exists(a.part) && exists(a.state));
+    /* The same volume, size and plan, but of another history: nothing in the part counts. */
+    int fd = open(a.part, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, 0), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, 0), 1);
+    close(fd);
+    world_start(&b);
+    world_open(&b);
+    memcpy(b.target, a.target, sizeof b.target);
+    MUST(restore(&b, 1, b.target, false, NULL, err));
+    assert_restored(&b, 1);
+    assert_false(exists(a.state));
+    world_stop(&b);
+    world_stop(&a);
+}
+static void a_part_of_another_history_is_not_continued(void **state)
+{
+    (void)state;
+    hub_run(foreign_part, NULL);
+}
+
 struct interruption {
     struct world *w;
     struct fiber *fiber;
@@ -408,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_wrong_key_is_refused_naming_the_right_one),
         cmocka_unit_test(a_flipped_byte_anywhere_is_found_and_named_and_the_target_untouched),
         cmocka_unit_test(a_restore_that_failed_continues_where_it_was),
+        cmocka_unit_test(a_part_of_another_history_is_not_continued),
         cmocka_unit_test(an_interrupted_restore_leaves_no_target_and_continues),
     };
     return cmocka_run_group_tests(tests, hub_keys_make, hub_keys_free);
