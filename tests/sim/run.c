@@ -23,7 +23,7 @@
 #define SEED_SECONDS 120u /* of real time: a seed that takes longer hangs */
 #define PLANT_SEEDS  40u  /* within so many seeds a planted bug must be caught */
 
-static const struct scenario *const scenarios[] = {&scenario_store};
+static const struct scenario *const scenarios[] = {&scenario_store, &scenario_territory};
 #define SCENARIOS (sizeof scenarios / sizeof scenarios[0])
 
 static const char *const plants[] = {

@@ -88,6 +88,9 @@ bool world_step(struct world *w);
 /* Runs all events up to that time, or until the world failed; then it is that time. */
 void world_run_until(struct world *w, uint64_t at);
 
+/* At most n events, none later than `at`. */
+void world_run_events(struct world *w, uint64_t n, uint64_t at);
+
 /* Whether this fault happens now; counts it when it does. */
 bool world_fault(struct world *w, enum fault f);
 /* Mixes a completion into the digest. */
