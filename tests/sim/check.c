@@ -24,7 +24,7 @@ struct check {
     size_t cut_count, cut_cap;
     struct digest *digests; /* of each RP that was seen, by RP; zero where none ended there */
     uint64_t digest_count;
-    uint64_t acked;
+    uint64_t acked, marked; /* an RP; a cut */
     /* how far the image is */
     uint64_t rp, complete_cut;
     struct digest tip;
@@ -114,6 +114,13 @@ void check_acked(struct check *c, uint64_t rp)
         c->acked = rp;
 }
 
+void check_marked(struct check *c, uint64_t rp, uint64_t cut)
+{
+    check_acked(c, rp);
+    if (cut > c->marked)
+        c->marked = cut;
+}
+
 uint64_t check_head_rp(const struct check *c)
 {
     return c->rp;
@@ -124,13 +131,34 @@ uint64_t check_head_cut(const struct check *c)
     return c->complete_cut;
 }
 
+static const struct cut *find_cut(const struct check *c, uint64_t number)
+{
+    for (size_t i = 0; i < c->cut_count; i++)
+        if (c->cuts[i].number == number)
+            return &c->cuts[i];
+    return NULL;
+}
+
+static bool volume_equal(struct check *c, const struct cut *cut, unsigned i, const uint8_t *content,
+                         const char *what, uint64_t rp)
+{
+    const struct check_volume *v = &c->image.volumes[i];
+    for (uint64_t s = 0; s < v->sectors; s++) {
+        if (sum_of(content + s * SECTOR_SIZE, sector_len(v, s)) == cut->sums[i][s])
+            continue;
+        world_fail(c->w,
+                   "%s/%s: %s %" PRIu64 " differs from cut %" PRIu64
+                   " in volume %s, sector %" PRIu64,
+                   c->site, c->group, what, rp, cut->number, v->name, s);
+        return false;
+    }
+    return true;
+}
+
 static void compare(struct check *c)
 {
     uint64_t number = bytes_le64(c->image.volumes[0].content);
-    const struct cut *cut = NULL;
-    for (size_t i = 0; i < c->cut_count && !cut; i++)
-        if (c->cuts[i].number == number)
-            cut = &c->cuts[i];
+    const struct cut *cut = find_cut(c, number);
     if (!cut) {
         world_fail(c->w,
                    "%s/%s: complete RP %" PRIu64 " says that it is cut %" PRIu64
@@ -143,18 +171,20 @@ static void compare(struct check *c)
                    "%s/%s: RP %" PRIu64 " is cut %" PRIu64 ", but an earlier RP is cut %" PRIu64,
                    c->site, c->group, c->rp, number, c->complete_cut);
     c->complete_cut = number;
-    for (unsigned i = 0; i < c->image.count; i++) {
-        const struct check_volume *v = &c->image.volumes[i];
-        for (uint64_t s = 0; s < v->sectors; s++) {
-            if (sum_of(v->content + s * SECTOR_SIZE, sector_len(v, s)) == cut->sums[i][s])
-                continue;
-            world_fail(c->w,
-                       "%s/%s: RP %" PRIu64 " differs from cut %" PRIu64
-                       " in volume %s, sector %" PRIu64,
-                       c->site, c->group, c->rp, number, v->name, s);
+    for (unsigned i = 0; i < c->image.count; i++)
+        if (!volume_equal(c, cut, i, c->image.volumes[i].content, "RP", c->rp))
             return;
-        }
-    }
+}
+
+void check_restored(struct check *c, unsigned volume, const uint8_t *content, size_t len,
+                    uint64_t rp)
+{
+    const struct cut *cut = len >= 8 ? find_cut(c, bytes_le64(content)) : NULL;
+    if (len != c->image.volumes[volume].size || !cut)
+        world_fail(c->w, "%s/%s@%" PRIu64 ": restored %zu bytes that are no cut", c->site, c->group,
+                   rp, len);
+    else
+        (void)volume_equal(c, cut, volume, content, "restored RP", rp);
 }
 
 /* ---- the history ---- */
@@ -235,6 +265,8 @@ static bool follow(struct check *c, const struct check_entry *e)
     remember(c, e);
     c->rp = e->rp;
     c->tip = e->digest;
+    c->w->checked++;
+    c->w->complete += complete;
     if (complete)
         compare(c);
     return !c->w->failed;
@@ -310,6 +342,11 @@ void check_run(struct check *c)
                    slots);
     else if (!c->w->failed)
         walk(c, catalog, slots, &head);
+    if (c->complete_cut < c->marked)
+        world_fail(c->w,
+                   "%s/%s: a mark of cut %" PRIu64 " was committed, the newest complete RP is "
+                   "cut %" PRIu64,
+                   c->site, c->group, c->marked, c->complete_cut);
     free(h);
     free(catalog);
 }

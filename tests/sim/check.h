@@ -33,6 +33,11 @@ void check_add_volume(struct check *c, const char *name, uint64_t size);
 void check_cut(struct check *c, uint64_t cut, const uint8_t *const contents[]);
 /* The site says that the hub has committed this RP. */
 void check_acked(struct check *c, uint64_t rp);
+/* A mark returned as committed; it was asked for when this was the least cut that it could mean. */
+void check_marked(struct check *c, uint64_t rp, uint64_t cut);
+/* Somebody restored the volume of that number to these bytes: they must be a cut. */
+void check_restored(struct check *c, unsigned volume, const uint8_t *content, size_t len,
+                    uint64_t rp);
 
 /* Examines what the hub's disk holds now; fails the world when it is wrong. */
 void check_run(struct check *c);

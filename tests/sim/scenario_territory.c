@@ -12,8 +12,8 @@
 
 static struct place *any_place(struct towns *t)
 {
-    uint64_t i = rng_below(&t->w->rng, TOWNS_SITES + 1);
-    return i == TOWNS_SITES ? &t->hub : &t->sites[i];
+    uint64_t i = rng_below(&t->w->rng, 2 * TOWNS_SITES + 3);
+    return i == 0 ? &t->reader : i <= 2 ? &t->hub : &t->sites[i % TOWNS_SITES];
 }
 
 static void cut_link(struct towns *t, const struct place *site)
@@ -59,33 +59,89 @@ static void rot(struct towns *t)
     io_names_free(&names);
 }
 
+/* The server room burnt down; the volumes were restored, the daemon starts with nothing but its
+ * keys. Or a part of what it knew is gone. */
+static void wipe(struct towns *t, struct place *site)
+{
+    struct rng *r = &t->w->rng;
+    uint64_t which = rng_below(r, 3);
+    towns_end(t, site, PROC_CRASH, rng_skewed(r, 0, 3 * IO_S));
+    if (which != 0)
+        disk_wipe(node_disk(site->node), TOWNS_STATE);
+    if (which != 1)
+        disk_wipe(node_disk(site->node), TOWNS_SPOOL);
+    t->w->count[FAULT_WIPED]++;
+    world_trace(t->w, "%s: loses its %s", site->name,
+                which == 0   ? "spool"
+                : which == 1 ? "state"
+                             : "spool and state");
+}
+
+/* A bit of one of the site's own files flips, unnoticed until it is read. */
+static void decay(struct towns *t, struct place *site)
+{
+    struct rng *r = &t->w->rng;
+    const struct place_group *g = &site->groups[rng_below(r, site->group_count)];
+    struct io_names names;
+    char path[256];
+    uint8_t *content;
+    size_t len;
+    (void)snprintf(path, sizeof path, "%s/%s", rng_chance(r, 500000) ? TOWNS_STATE : TOWNS_SPOOL,
+                   g->name);
+    if (disk_list(node_disk(site->node), path, &names) < 0)
+        return;
+    if (names.count > 0) {
+        size_t n = strlen(path);
+        (void)snprintf(path + n, sizeof path - n, "/%s", names.names[rng_below(r, names.count)]);
+        content = disk_peek(node_disk(site->node), path, &len);
+        if (content && len > 0) {
+            world_trace(t->w, "%s: a bit of %s flips", site->name, path);
+            disk_rot(node_disk(site->node), path, rng_below(r, len));
+        }
+        free(content);
+    }
+    io_names_free(&names);
+}
+
 static void trouble(struct towns *t)
 {
     struct rng *r = &t->w->rng;
     struct place *p = any_place(t), *site = &t->sites[rng_below(r, TOWNS_SITES)];
     uint64_t pause = rng_chance(r, 200000) ? rng_below(r, 60 * IO_S) : rng_skewed(r, 0, 3 * IO_S);
-    switch (rng_below(r, 9)) {
+    switch (rng_below(r, 18)) {
     case 0:
     case 1:
+    case 2:
+    case 3:
         towns_end(t, p, PROC_CRASH, pause);
         break;
-    case 2:
+    case 4:
+    case 5:
         towns_end(t, p, PROC_KILL, pause);
         break;
-    case 3:
+    case 6:
         towns_end(t, p, PROC_STOP, pause);
         break;
-    case 4:
+    case 7:
+    case 8:
         cut_link(t, site);
         break;
-    case 5:
+    case 9:
+    case 10:
         net_heal(t->w->net);
         break;
-    case 6:
+    case 11:
         node_jump(p->node, (int64_t)rng_below(r, 7200 * IO_S) - (int64_t)(3600 * IO_S));
         break;
-    case 7:
+    case 12:
+    case 13:
         squeeze(t, p);
+        break;
+    case 14:
+        wipe(t, site);
+        break;
+    case 15:
+        decay(t, site);
         break;
     default:
         disk_set_capacity(node_disk(p->node), DISK_LARGE);
@@ -97,6 +153,8 @@ static void trouble(struct towns *t)
 
 static bool all_finished(const struct towns *t)
 {
+    if (t->reader.restored < 3) /* since the faults stopped */
+        return false;
     for (unsigned i = 0; i < TOWNS_SITES; i++)
         for (unsigned g = 0; g < t->sites[i].group_count; g++)
             if (!t->sites[i].groups[g].finished)
@@ -126,6 +184,8 @@ static void fail_late(struct towns *t)
                 world_fail(t->w, "%s/%s has not converged %u minutes after the last fault", p->name,
                            p->groups[g].name, (unsigned)(CONVERGE_MAX / (60 * IO_S)));
     }
+    world_fail(t->w, "douai: only %" PRIu64 " restores succeeded after the last fault",
+               t->reader.restored);
 }
 
 static void check_last(struct towns *t)
@@ -150,9 +210,11 @@ static void converge(struct towns *t)
     t->quiet = true;
     net_heal(t->w->net);
     disk_set_capacity(node_disk(t->hub.node), DISK_LARGE);
+    disk_set_capacity(node_disk(t->reader.node), DISK_LARGE);
     for (unsigned i = 0; i < TOWNS_SITES; i++)
         disk_set_capacity(node_disk(t->sites[i].node), DISK_LARGE);
     t->finale = true;
+    t->reader.restored = 0;
     until = t->w->now + CONVERGE_MAX;
     while (!all_finished(t) && t->w->now < until && !t->w->failed)
         towns_spend(t, IO_S);
@@ -166,6 +228,7 @@ static void converge(struct towns *t)
     /* And it is still so when the power of the hub fails now. */
     towns_end(t, &t->hub, PROC_CRASH, 0);
     check_last(t);
+    procs_end(t->procs, t->reader.node, PROC_STOP);
     for (unsigned i = 0; i < TOWNS_SITES; i++)
         procs_end(t->procs, t->sites[i].node, PROC_STOP);
     procs_settle(t->procs);

@@ -41,7 +41,7 @@ static void group_write(struct place *p, struct place_group *g)
     struct rng *r = &p->t->w->rng;
     struct place_volume *v = &g->volumes[rng_below(r, g->volume_count)];
     uint64_t off = rng_between(r, 8, v->size - 1);
-    uint64_t len = rng_skewed(r, 1, 128 * 1024);
+    uint64_t len = rng_skewed(r, 1, p->t->heavy ? 8 << 20 : 128 * 1024);
     if (rng_chance(r, 500000))
         off = off < SECTOR_SIZE ? SECTOR_SIZE : off / SECTOR_SIZE * SECTOR_SIZE;
     if (len > v->size - off)
@@ -106,7 +106,9 @@ static void make_group(struct towns *t, struct place *p, struct place_group *g, 
         struct place_volume *v = &g->volumes[i];
         (void)snprintf(v->name, sizeof v->name, "v%u", i);
         (void)snprintf(v->path, sizeof v->path, "/srv/volumes/%s-%s", g->name, v->name);
-        v->size = 512 * rng_skewed(r, 16, rng_chance(r, 50000) ? 65536 : 2048);
+        v->size = 512 * rng_skewed(r, 16, 2048);
+        if (t->heavy)
+            v->size = 512 * rng_between(r, 8192, 65536);
         v->content = err_calloc(v->size, 1);
         disk_poke(node_disk(p->node), v->path, v->size - 1, "", 1); /* the rest is a hole */
         check_add_volume(g->check, v->name, v->size);
@@ -142,6 +144,7 @@ static void site_config(struct towns *t, struct place *p)
 
 static void hub_config(struct towns *t)
 {
+    char word[KEY_WORD_MAX];
     char *text = err_malloc(16384);
     size_t n = (size_t)snprintf(
         text, 16384, "[site]\nname = arras\n[hub]\nlisten = :7440\nstore = dir:%s\n", STORE_ROOT);
@@ -152,6 +155,9 @@ static void hub_config(struct towns *t)
         n += (size_t)snprintf(text + n, 16384 - n, "[peer %s]\nlink-key = %s\nsign-key = %s\n",
                               t->sites[i].name, link, sign);
     }
+    key_public_word(word, key_public(t->reader.link));
+    (void)snprintf(text + n, 16384 - n, "[peer douai]\nlink-key = %s\nreads = bethune/*, lens/*\n",
+                   word);
     t->hub.config_text = text;
 }
 
@@ -171,9 +177,12 @@ struct towns *towns_new(struct world *w, enum plant plant)
     struct towns *t = err_calloc(1, sizeof *t);
     t->w = w;
     t->plant = plant;
+    t->heavy = rng_chance(&w->rng, 50000);
     t->procs = procs_new(w);
     t->restore = draw_key(w, KEY_RESTORE);
     make_place(t, &t->hub, "arras");
+    make_place(t, &t->reader, "douai");
+    disk_poke(node_disk(t->reader.node), "/srv/about", 0, "restored", 8); /* the directory, really */
     scenario_plant(node_disk(t->hub.node), plant);
     for (unsigned i = 0; i < TOWNS_SITES; i++) {
         struct place *p = &t->sites[i];
@@ -210,6 +219,7 @@ void towns_free(struct towns *t)
     for (unsigned i = 0; i < TOWNS_SITES; i++)
         free_place(&t->sites[i]);
     free_place(&t->hub);
+    free_place(&t->reader);
     key_free(t->restore);
     free(t);
 }
@@ -253,7 +263,11 @@ static void overhear(struct place *p)
 static void live(struct towns *t, struct place *p)
 {
     if (!node_live(p->node) && t->w->now >= p->start_at)
-        (void)proc_start(t->procs, p->node, p == &t->hub ? towns_hub_main : towns_site_main, p);
+        (void)proc_start(t->procs, p->node,
+                         p == &t->hub      ? towns_hub_main
+                         : p == &t->reader ? towns_reader_main
+                                           : towns_site_main,
+                         p);
     overhear(p);
     for (unsigned g = 0; g < p->group_count && !t->quiet; g++) {
         struct place_group *group = &p->groups[g];
@@ -269,6 +283,7 @@ void towns_spend(struct towns *t, uint64_t ns)
     do {
         uint64_t step = rng_between(&t->w->rng, 5 * IO_MS, 100 * IO_MS);
         live(t, &t->hub);
+        live(t, &t->reader);
         for (unsigned i = 0; i < TOWNS_SITES; i++)
             live(t, &t->sites[i]);
         world_run_until(t->w, t->w->now + step < until ? t->w->now + step : until);

@@ -13,7 +13,9 @@
 #define TOWNS_SITES  2u
 #define TOWNS_GROUPS 2u /* of a site, at most */
 
-#define STORE_ROOT "/srv/relais/store"
+#define STORE_ROOT  "/srv/relais/store"
+#define TOWNS_STATE "/var/lib/relais"
+#define TOWNS_SPOOL "/var/spool/relais"
 
 struct place_volume {
     char name[16], path[64];
@@ -38,6 +40,7 @@ struct place { /* a machine and its daemon */
     struct key_secret *link, *sign, *hash;
     char *config_text;
     uint64_t start_at; /* when it is down */
+    uint64_t restored; /* volumes, by the reader */
     /* of a site */
     struct place_group groups[TOWNS_GROUPS];
     unsigned group_count;
@@ -49,7 +52,8 @@ struct towns {
     struct procs *procs;
     enum plant plant;
     struct key_secret *restore;
-    struct place hub, sites[TOWNS_SITES];
+    struct place hub, sites[TOWNS_SITES], reader;
+    bool heavy;  /* volumes larger than the spool likes, outages longer than it lasts */
     bool quiet;  /* nobody writes volumes any more */
     bool finale; /* sites mark their last state */
     uint64_t check_at;
@@ -72,5 +76,6 @@ void towns_end(struct towns *t, struct place *p, enum proc_end how, uint64_t pau
 /* The main of their processes (towns_proc.c). */
 void towns_hub_main(void *arg, struct proc *p);
 void towns_site_main(void *arg, struct proc *p);
+void towns_reader_main(void *arg, struct proc *p); /* towns_reader.c */
 
 #endif

@@ -93,6 +93,7 @@ static void mark(struct operator* o, struct place_group *g, bool wait)
     struct err e = ERR_INIT;
     uint64_t rp = 0;
     bool committed = false, finale = o->d->place->t->finale;
+    uint64_t least = g->cut + g->changed;
     int rc = site_mark(o->site, g->name, finale ? "last" : "", wait, &rp, &committed, &e);
     if (node_is_dead(fiber_io()))
         return;
@@ -103,7 +104,7 @@ static void mark(struct operator* o, struct place_group *g, bool wait)
     world_trace(w, "%s: marked %s: RP %" PRIu64 "%s", o->d->place->name, g->name, rp,
                 committed ? ", committed" : "");
     if (committed)
-        check_acked(g->check, rp);
+        check_marked(g->check, rp, least);
     if (wait && !committed)
         world_fail(w, "%s: marking %s waited and returned without a commit", o->d->place->name,
                    g->name);

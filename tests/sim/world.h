@@ -27,6 +27,7 @@
     X(CRASH, "crash")                                                                              \
     X(KILL, "process killed")                                                                      \
     X(BIT_ROT, "sector rotted")                                                                    \
+    X(WIPED, "site lost its state")                                                                \
     X(REFUSED, "connect refused")           /* drawn */                                            \
     X(RESET, "connection reset")            /* drawn, per send */                                  \
     X(HALF_CLOSE, "connection half closed") /* drawn, per send */                                  \
@@ -66,6 +67,8 @@ struct world {
     uint64_t events, instant_events;
     uint32_t chance[FAULT_KINDS]; /* per million opportunities */
     uint64_t count[FAULT_KINDS];
+    uint64_t checked,
+        complete;    /* recovery points applied by the checkers, and compared with a cut */
     bool calm;       /* no drawn faults any more */
     bool verbose;    /* print the trace as it happens, every completion included */
     uint64_t digest; /* of everything that completed: two runs of a seed must agree */
