@@ -245,7 +245,8 @@ static void trip_fiber(void *arg)
     struct shipper *s = t->p->shipper;
     struct err e = ERR_INIT;
     int res = travel(t, &e);
-    if (res == -ERR_CORRUPT)
+    /* Before a part was sent it was not ours that the hub found damaged, but its store's. */
+    if (res == -ERR_CORRUPT && t->file.cached >= 0)
         (void)find_damage(t, &e);
     if (res < 0)
         pipeline_fail(t->p, &e);
