@@ -33,7 +33,7 @@ word() { "$relais" keygen --show "$dir/$1/$2.key" | head -n 1; } # word NAME KIN
 
 make_keys() { # make_keys NAME...
     local n
-    for n in "$@"; do "$relais" keygen all "$dir/$n" >/dev/null; done
+    for n in "$@"; do "$relais" keygen all "$dir/$n" >/dev/null 2>&1; done
 }
 
 # The [site] and [peer] part that all configurations share; stdin is appended.
