@@ -14,7 +14,7 @@ interval = 0s
 path = $dir/volume
 END
 command -v tcpdump >/dev/null || fail "tcpdump is not installed"
-tcpdump -i lo -U -s 0 -w "$dir/wire.pcap" "tcp port $port" >"$dir/tcpdump.log" 2>&1 &
+tcpdump -i lo -U --immediate-mode -s 0 -w "$dir/wire.pcap" "tcp port $port" >"$dir/tcpdump.log" 2>&1 &
 pid[tcpdump]=$!
 await 10 "tcpdump listens" grep -q "listening on" "$dir/tcpdump.log"
 start site # first: its deltas stay in the spool until the hub is there
