@@ -3,7 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PART_BUFFERS 5u
+/* A delta that fills keeps a buffer for as long as its scan goes on, and its next region may wait
+ * for a slot that the delta of another cut keeps until it gets a buffer. One more than there can be
+ * cuts always comes free, so that this never closes to a circle. */
+#define PART_BUFFERS (CUTS_MAX + 1)
 
 void workshop_init(struct workshop *w, struct spool *spool, const struct key_secret *sign,
                    int level, uint64_t delta_max, unsigned slots)
