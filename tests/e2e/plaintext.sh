@@ -35,9 +35,7 @@ places=("$dir/wire.pcap" "$dir/spool-copy" "$dir/site/spool" "$dir/site/state" "
 [ ! -d "$dir/store" ] || places+=("$dir/store")
 if [ -n "${RELAIS_TEST_CEPH_CONF:-}" ]; then
     mkdir "$dir/objects"
-    ceph_rados=(rados -c "$RELAIS_TEST_CEPH_CONF" -n "client.$RELAIS_TEST_CEPH_USER" -k "$RELAIS_TEST_CEPH_KEYRING"
-        -p "$RELAIS_TEST_CEPH_POOL" -N site)
-    "${ceph_rados[@]}" ls | while read -r o; do "${ceph_rados[@]}" get "$o" "$dir/objects/${o//\//_}"; done
+    ceph_rados ls | while read -r o; do ceph_rados get "$o" "$dir/objects/${o//\//_}"; done
     [ -n "$(ls "$dir/objects")" ] || fail "no objects in the pool"
     places+=("$dir/objects")
 fi
