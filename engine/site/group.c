@@ -102,6 +102,7 @@ int group_mark(struct group *g, const char *label, uint64_t *rp, struct err *e)
 
 static int wait_committed(struct group *g, uint64_t rp, struct err *e)
 {
+    uint64_t turns = g->turns;
     while (g->chain.committed.rp < rp) {
         if (g->broken.code != ERR_OK) {
             *e = g->broken;
@@ -114,6 +115,12 @@ static int wait_committed(struct group *g, uint64_t rp, struct err *e)
                            g->config->name, rp);
         if (fiber_wait(&g->chain.changed, FIBER_FOREVER) == -ECANCELED)
             return err_os(e, -ECANCELED, "group %s", g->config->name);
+        /* The number alone proves nothing then: another RP may bear it. */
+        if (g->turns != turns)
+            return err_set(e, ERR_AGAIN,
+                           "group %s: history changed before RP %" PRIu64
+                           " was committed, and may have lost it; mark again",
+                           g->config->name, rp);
     }
     return 0;
 }
@@ -170,9 +177,12 @@ static int turn(struct group *g, struct err *e)
         g->damaged = false;
     if (res == 0 && g->adopt)
         res = chain_adopt(&g->chain, &g->head, e);
-    if (res == 0)
+    if (res == 0) {
         g->adopt = g->give_up = false;
+        g->turns++;
+    }
     fiber_wake_all(&g->turned);
+    fiber_wake_all(&g->chain.changed);
     return res;
 }
 

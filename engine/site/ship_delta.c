@@ -236,6 +236,8 @@ static int travel(struct delta_trip *t, struct err *e)
     }
     if (res == 0)
         res = chain_commit(&t->p->group->chain, t->rp, e);
+    if (res == 0) /* it goes on: whoever asked for a person has been helped */
+        t->p->group->broken = (struct err)ERR_INIT;
     return res;
 }
 
