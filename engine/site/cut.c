@@ -327,7 +327,7 @@ static void scan(struct cut *c)
         fibers[i] = fiber_spawn(fiber_io(), "scan", slot_fiber, c);
     if (wait_read(c, &e) < 0)
         cut_fail(c, &e);
-    freeze_end(c->spec->config, &c->progress->frozen);
+    freeze_end(c->spec->config, c->spec->chain->state_dir, &c->progress->frozen);
     for (unsigned i = 0; i < n; i++) {
         if (c->failed)
             fiber_cancel(fibers[i]);
@@ -375,12 +375,12 @@ static int run(struct cut *c, struct err *e)
     if (res == -ERR_SPACE)
         c->result->no_space = true;
     if (res == 0 && !c->spec->catching_up)
-        res = freeze_begin(c->spec->config, &c->progress->frozen, e);
+        res = freeze_begin(c->spec->config, c->spec->chain->state_dir, &c->progress->frozen, e);
     if (res == 0) {
         c->stretch_spec.cut_time = fiber_io()->ops->wall(fiber_io());
         scan(c);
     } else {
-        freeze_end(c->spec->config, &c->progress->frozen);
+        freeze_end(c->spec->config, c->spec->chain->state_dir, &c->progress->frozen);
         cut_fail(c, e);
     }
     end_stretches(c);

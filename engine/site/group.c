@@ -1,6 +1,7 @@
 #include "group.h"
 
 #include "fio.h"
+#include "freeze.h"
 #include "log.h"
 
 #include <errno.h>
@@ -299,6 +300,7 @@ static void group_fiber(void *arg)
     uint64_t interval = g->config->interval_ns, started = 0, retry = 0;
     bool due_now = interval > 0;
     struct err e = ERR_INIT;
+    freeze_recover(g->config, g->chain.state_dir);
     if (settle(g, &e) < 0)
         note_result(g, -(int)e.code, &e);
     while (!g->stopping && !fiber_cancelled()) {
