@@ -128,6 +128,7 @@ static void resumed(void *arg)
     MUST(send_offer(c, "records", &d, &committed, missing, err));
     assert_true(committed);
     assert_stored(c, &d);
+    assert_int_equal(f.lists, 0); /* each could walk over all that the site ever stored */
     caller_free(c);
     fixture_stop(&f);
     delta_free(&d);
