@@ -13,11 +13,13 @@
 #define KEEPALIVE_S   30
 #define KEEPALIVE_GAP 10
 #define KEEPALIVE_N   6
-/* Bytes that the peer's kernel does not acknowledge for so long mean that the path is dead, however
- * much our own kernel still takes: a site tells an outage within seconds. */
-#define UNACKED_MS (8 * 1000)
+/* Bytes that the peer's kernel does not acknowledge for so long mean that the path is dead. Not
+ * less than LINK_SEND_NS: the time that a living peer takes nothing, because it waits for memory,
+ * counts here too, and only pings tell such a one from a dead path, within seconds. */
+#define UNACKED_MS (30 * 1000)
 /* Unsent bytes that the kernel holds: enough to keep it busy, little enough that a ping, or a more
- * urgent group, does not queue for seconds behind them on a thin line. */
+ * urgent group, does not queue for seconds behind them on a thin line, and that bytes it takes for
+ * a dead path do not pass for a sign of life for long. */
 #define UNSENT_BYTES (256 * 1024)
 
 static void set_option(int fd, int level, int option, int value)
