@@ -114,6 +114,10 @@ static struct call *find(struct caller *c, uint32_t id)
 static int on_reply(struct caller *c, const struct frame_header *h, struct err *e)
 {
     struct call *call = find(c, h->id);
+    if (!call && h->type == FRAME_Refused) { /* of a frame that gets no reply: the last word */
+        (void)refusal(c->peer, c->incoming.refused, e);
+        return -(int)e->code;
+    }
     if (!call)
         return err_set(e, ERR_PROTO, "%s answers with %s to request %u, which is not open", c->peer,
                        frame_type_name(h->type), h->id);

@@ -47,7 +47,8 @@ struct call {
  * follow. (waits) */
 int call_start(struct caller *c, struct call *call, uint8_t type, const ProtobufCMessage *any,
                const void *payload, uint32_t payload_len, struct err *e);
-/* Sends a frame that gets no reply (pieces of a part but the last). (waits) */
+/* Sends a frame that gets no reply (pieces of a part but the last). A Refused that fits no call
+ * breaks the link with what it says: the peer has no use for what would follow. (waits) */
 int call_send(struct caller *c, uint8_t type, const ProtobufCMessage *any, const void *payload,
               uint32_t payload_len, struct err *e);
 /* Waits for the reply. A Refused reply becomes the error it carries, its text behind the peer's

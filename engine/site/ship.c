@@ -110,7 +110,7 @@ void ship_group(struct shipper *s, struct group *g)
     uint64_t delay = 0;
     unsigned tries = 0;
     while (!fiber_cancelled()) {
-        struct err e = ERR_INIT;
+        struct err e = ERR_INIT, broke;
         uint64_t before = g->chain.committed.rp;
         bool agreed = ship_reconcile(s->caller, g, &e) == 0;
         int res = -(int)e.code;
@@ -124,8 +124,14 @@ void ship_group(struct shipper *s, struct group *g)
             tries = 0;
             delay = 0;
         }
-        if (res == -ERR_CANCELED || fiber_cancelled() || caller_broken(s->caller, &e) < 0)
+        if (res == -ERR_CANCELED || fiber_cancelled())
             break;
+        if (caller_broken(s->caller, &broke) < 0) {
+            /* What the hub said before it hung up is more than that it did. */
+            if (res == -ERR_PROTO && broke.code != ERR_PROTO)
+                log_error("group %s: shipping: %s", g->chain.group, e.text);
+            break;
+        }
         tries = agreed ? tries + 1 : TRIES;
         note_error(g, res, tries, &e);
         delay = delay == 0 ? RETRY_MIN : delay * 2 < RETRY_MAX ? delay * 2 : RETRY_MAX;

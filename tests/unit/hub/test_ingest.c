@@ -438,6 +438,17 @@ static int send_piece(struct caller *c, const struct test_delta *d, uint32_t par
     return rc;
 }
 
+/* The first piece of part 0: the hub keeps a buffer for the rest. */
+static void begin_part(struct caller *c, struct test_delta *d)
+{
+    char group[] = "records";
+    Relais__Part m;
+    relais__part__init(&m);
+    m.group = group;
+    m.digest = (ProtobufCBinaryData){DIGEST_LEN, d->digest.b};
+    MUST(call_send(c, FRAME_Part, &m.base, d->file, 1000, err));
+}
+
 static void misused(void *arg)
 {
     struct hub_fixture f;
@@ -449,6 +460,11 @@ static void misused(void *arg)
     struct caller *c = client(&f, BETHUNE);
     REFUSED(ERR_PROTO, "not offered", send_piece(c, &d, 0, 0, 1000, err));
     REFUSED(ERR_NET, "", ask_head(c, &rp, NULL, NULL, err)); /* and the connection is closed */
+    caller_free(c);
+    c = client(&f, BETHUNE);
+    begin_part(c, &d); /* a piece that gets no reply, but for this */
+    REFUSED(ERR_PROTO, "arras: a part of a delta of group records that is not offered",
+            ask_head(c, &rp, NULL, NULL, err));
     caller_free(c);
     c = client(&f, BETHUNE);
     MUST(send_offer(c, "records", &d, NULL, NULL, err));
@@ -474,17 +490,6 @@ static void misuse_of_the_protocol_ends_the_connection_and_nothing_else(void **s
 {
     (void)state;
     hub_run(misused, NULL);
-}
-
-/* The first piece of part 0: the hub keeps a buffer for the rest. */
-static void begin_part(struct caller *c, struct test_delta *d)
-{
-    char group[] = "records";
-    Relais__Part m;
-    relais__part__init(&m);
-    m.group = group;
-    m.digest = (ProtobufCBinaryData){DIGEST_LEN, d->digest.b};
-    MUST(call_send(c, FRAME_Part, &m.base, d->file, 1000, err));
 }
 
 static void no_memory(void *arg)
