@@ -165,12 +165,30 @@ static void identify(struct restore *r, size_t point)
     bytes_free(&o);
 }
 
+/* A device is not changed by opening it, and may be refused: then the state stays as it was. A part
+ * may just be getting its name in another restore, which holds the state until it has: so the state
+ * goes first there, and a complete target is never taken for a part. */
+static int open_both(struct restore *r, struct err *e)
+{
+    struct target *t = &r->target;
+    int rc = 0;
+    if (t->nowhere)
+        return target_open(t, r->plan.size, false, e);
+    if (t->device)
+        rc = target_open(t, r->plan.size, false, e);
+    if (rc == 0)
+        rc = state_open(&r->state, &r->identity, r->unit_count, e);
+    if (rc == 0 && !t->device)
+        rc = target_open(t, r->plan.size, r->state.resumed, e);
+    if (t->device)
+        t->resumed = r->state.resumed;
+    return rc;
+}
+
 /* Only now something is changed. */
 static int open_target(struct restore *r, struct err *e)
 {
-    int rc = r->target.nowhere ? 0 : state_open(&r->state, &r->identity, r->unit_count, e);
-    if (rc == 0)
-        rc = target_open(&r->target, r->plan.size, r->state.resumed, e);
+    int rc = open_both(r, e);
     if (rc == 0 && r->state.resumed && !r->target.resumed)
         rc = state_reset(&r->state, &r->identity, e);
     /* A device keeps what nobody writes; so does a part that somebody wrote to. */

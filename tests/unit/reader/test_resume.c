@@ -233,6 +233,43 @@ static void a_restore_onto_a_device_continues_and_trusts_nothing_on_it(void **st
     }
 }
 
+static void small_device(void *arg)
+{
+    struct world w;
+    struct restore_progress done;
+    char path[100], small[100];
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    no_devices = !device_make(&w, 12, path, sizeof path);
+    if (!no_devices) {
+        restore_partly(&w, path, w.state);
+        char disk[160];
+        (void)snprintf(disk, sizeof disk, "%s/disk", w.f.dir);
+        assert_int_equal(unlink(disk), 0); /* the device keeps it */
+        assert_true(device_make(&w, 2, small, sizeof small));
+
+        /* Another recovery point, whose state would take the place of the one that is there. */
+        struct key_secret *keys[] = {restore_key(BETHUNE)};
+        struct restore_options options = {
+            .keys = keys, .key_count = 1, .force = true, .state = w.state};
+        REFUSED(ERR_SPACE, "large enough",
+                reader_restore(w.r, 1, "data", small, &options, NULL, err));
+        device_free(small);
+        MUST(restore_to(&w, path, w.state, false, &done, err));
+        assert_true(done.found > 0);
+        device_free(path);
+    }
+    world_stop(&w);
+}
+static void a_device_that_is_refused_costs_no_state(void **state)
+{
+    (void)state;
+    hub_run(small_device, NULL);
+    if (no_devices)
+        skip();
+}
+
 struct poker {
     const char *path;
     uint64_t off;
@@ -344,6 +381,7 @@ int main(void)
         cmocka_unit_test(an_interrupted_restore_leaves_no_target_and_continues),
         cmocka_unit_test(what_was_changed_in_a_part_in_between_is_done_again),
         cmocka_unit_test(a_restore_onto_a_device_continues_and_trusts_nothing_on_it),
+        cmocka_unit_test(a_device_that_is_refused_costs_no_state),
         cmocka_unit_test(a_target_that_is_not_what_was_written_fails_the_check),
         cmocka_unit_test(a_torn_or_wrong_state_costs_work_and_no_byte),
         cmocka_unit_test(a_file_that_is_no_state_is_not_overwritten),
