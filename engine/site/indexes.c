@@ -86,8 +86,41 @@ static int open_all(struct indexes *x, bool fresh, struct err *e)
     return 0;
 }
 
-/* Marks what one delta changed. Volumes are those that its manifest names: one that is no longer
- * configured has no index open, and its file goes, so that a later comeback starts over. */
+/* The index of a volume that is no longer configured goes, durably, so that a later comeback starts
+ * over: nobody keeps it true meanwhile. */
+static int drop_index(const struct indexes *x, const char *volume, struct err *e)
+{
+    char path[PATH_CAP];
+    int res;
+    index_path(x, volume, path);
+    res = fio_unlink(path);
+    if (res == 0)
+        res = fio_sync_dir(x->chain->state_dir);
+    return res < 0 && res != -ENOENT ? err_os(e, res, "%s: removing", path) : 0;
+}
+
+static int drop_strangers(struct indexes *x, struct err *e)
+{
+    static const char end[] = ".index";
+    struct io_names names;
+    int res = fio_list(x->chain->state_dir, &names);
+    if (res < 0)
+        return err_os(e, res, "%s: listing", x->chain->state_dir);
+    for (size_t i = 0; i < names.count && res == 0; i++) {
+        char volume[NAME_MAX_LEN + 1];
+        size_t len = strlen(names.names[i]), n = len - (sizeof end - 1);
+        if (len < sizeof end || n > NAME_MAX_LEN || strcmp(names.names[i] + n, end) != 0)
+            continue;
+        memcpy(volume, names.names[i], n);
+        volume[n] = '\0';
+        if (!find(x, volume))
+            res = drop_index(x, volume, e);
+    }
+    io_names_free(&names);
+    return res;
+}
+
+/* Marks what one delta changed. Volumes are those that its manifest names, configured or not. */
 static int forget_delta(struct indexes *x, const struct manifest *m, const uint8_t *raw,
                         struct err *e)
 {
@@ -95,10 +128,9 @@ static int forget_delta(struct indexes *x, const struct manifest *m, const uint8
     struct index_entry entry;
     int res;
     for (uint16_t i = 0; i < m->volume_count; i++) {
-        char path[PATH_CAP];
-        index_path(x, m->volumes[i].name, path);
-        if (!find(x, m->volumes[i].name))
-            (void)fio_unlink(path);
+        res = find(x, m->volumes[i].name) ? 0 : drop_index(x, m->volumes[i].name, e);
+        if (res < 0)
+            return res;
     }
     index_reader_init(&r, raw, m->index_len, m->extents, m->volume_count, m->source_count,
                       DELTA_HEADER_LEN, m->index_place);
@@ -165,13 +197,16 @@ static int save_clean(struct indexes *x, struct err *e)
 
 static int start_over(struct indexes *x, bool fresh, struct err *e)
 {
+    int res = drop_strangers(x, e);
+    if (res < 0)
+        return res;
     if (!fresh)
         log_warn(
             "group %s: the hash indexes do not fit the history known here; they start over, and "
             "the next scan ships the volumes again",
             x->chain->group);
     for (uint16_t i = 0; i < x->count; i++) {
-        int res = hashindex_reset(&x->volumes[i].index, fresh, e);
+        res = hashindex_reset(&x->volumes[i].index, fresh, e);
         if (res < 0)
             return res;
         dirty_clear(x->volumes[i].dirty);
