@@ -24,7 +24,7 @@ struct restore {
     const struct restore_options *options;
     struct restore_progress *progress;
     int (*each)(struct restore *r, struct unit_slot *s, size_t n, struct err *e); /* unit */
-    bool stop;
+    bool stop, sync_failed;
     unsigned running; /* workers */
     struct fiber_cond ended;
     struct err err; /* the first */
@@ -126,13 +126,17 @@ static void worker_main(void *arg)
     fiber_wake_all(&r->ended);
 }
 
-/* The target goes first, so that after a power cut little of what is on record has to be redone. */
+/* The target goes first: what is on record was on disk once. When that fails, what is not on record
+ * yet never will be, for the kernel tells of a failed write once, and may go on showing what the
+ * disk does not have to whoever reads back. */
 static int save(struct restore *r, struct err *e)
 {
-    if (r->state.fresh_count == 0)
+    size_t count = r->state.fresh_count; /* units that end during the sync may not be in it */
+    if (r->sync_failed || count == 0)
         return 0;
     int rc = target_sync(&r->target, e);
-    return rc < 0 ? rc : state_save(&r->state, e);
+    r->sync_failed = rc < 0 && e->code != ERR_CANCELED;
+    return rc < 0 ? rc : state_save(&r->state, count, e);
 }
 
 /* Keeps the state near what is done, so that an interruption costs seconds. */

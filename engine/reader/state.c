@@ -156,11 +156,9 @@ void state_set(struct state *s, size_t unit, const uint8_t mac[STATE_MAC_LEN])
     s->fresh[s->fresh_count++] = unit;
 }
 
-int state_save(struct state *s, struct err *e)
+int state_save(struct state *s, size_t n, struct err *e)
 {
-    size_t n = s->fresh_count;
-    if (n == 0)
-        return 0;
+    ASSERT(n <= s->fresh_count);
     uint8_t *p = err_malloc(n * RECORD_LEN);
     for (size_t i = 0; i < n; i++) {
         bytes_set_le64(p + i * RECORD_LEN, s->fresh[i]);

@@ -270,6 +270,61 @@ static void a_device_that_is_refused_costs_no_state(void **state)
         skip();
 }
 
+/* ---- a disk that fails once ---- */
+
+static const struct io_ops *real_ops;
+static struct io_ops failing_ops;
+static unsigned syncs_to_fail;
+
+/* What the kernel does: it tells once, and from then on acts as if all were well. */
+static void failing_sync(struct io *io, struct io_req *req, int fd, bool data_only)
+{
+    if (!data_only && syncs_to_fail > 0) {
+        syncs_to_fail--;
+        fd = -1;
+    }
+    real_ops->sync(io, req, fd, data_only);
+}
+
+/* Long enough for what is done to be saved. */
+static void dawdle(void *arg, const struct restore_progress *p)
+{
+    (void)arg;
+    (void)p;
+    (void)fiber_sleep(1500 * IO_MS);
+}
+
+static void failing_disk(void *arg)
+{
+    struct world w;
+    struct restore_progress done;
+    struct key_secret *keys[] = {restore_key(BETHUNE)};
+    struct restore_options options = {
+        .keys = keys, .key_count = 1, .parallel = 1, .progress = dawdle};
+    struct io *io = fiber_io();
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    real_ops = io->ops;
+    failing_ops = *real_ops;
+    failing_ops.sync = failing_sync;
+    syncs_to_fail = 1;
+    io->ops = &failing_ops;
+    REFUSED(ERR_IO, "making it durable",
+            reader_restore(w.r, 5, "data", w.target, &options, NULL, err));
+    io->ops = real_ops;
+    assert_int_equal(syncs_to_fail, 0);
+    MUST(restore_to(&w, w.target, NULL, false, &done, err));
+    assert_restored(&w, 5);
+    assert_true(done.found == 0);
+    world_stop(&w);
+}
+static void what_a_failed_sync_may_have_lost_is_not_on_record(void **state)
+{
+    (void)state;
+    hub_run(failing_disk, NULL);
+}
+
 struct poker {
     const char *path;
     uint64_t off;
@@ -385,6 +440,7 @@ int main(void)
         cmocka_unit_test(a_target_that_is_not_what_was_written_fails_the_check),
         cmocka_unit_test(a_torn_or_wrong_state_costs_work_and_no_byte),
         cmocka_unit_test(a_file_that_is_no_state_is_not_overwritten),
+        cmocka_unit_test(what_a_failed_sync_may_have_lost_is_not_on_record),
     };
     return cmocka_run_group_tests(tests, hub_keys_make, hub_keys_free);
 }
