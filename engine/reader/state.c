@@ -111,7 +111,7 @@ static int load_records(struct state *s, struct err *e)
 
 int state_open(struct state *s, const struct digest *identity, size_t units, struct err *e)
 {
-    uint8_t head[HEAD_LEN];
+    uint8_t head[HEAD_LEN] = {0};
     s->units = units;
     s->macs = err_calloc(units + 1, sizeof *s->macs);
     s->known = err_calloc(units / 8 + 1, 1);

@@ -81,7 +81,7 @@ start site
 await 10 "the site answers" answers site
 declare -A rp=() cut=()
 for label in seed before-upgrade after-upgrade; do
-    [ $label = seed ] || { sleep 2.5; scribble "$dir/volume" 60 "${#rp[@]}"; }
+    [ $label = seed ] || { sleep 4; scribble "$dir/volume" 60 "${#rp[@]}"; }
     mark site records $label
     cp --sparse=always "$dir/volume" "$dir/copy-$label"
     cli site list records --json >"$dir/list"
