@@ -1,10 +1,12 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -38,6 +40,12 @@ void sys_tune(int fd)
     set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MS);
     set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3);
+}
+
+uint64_t sys_unacked(int fd)
+{
+    int n = 0;
+    return ioctl(fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint64_t)n : 0;
 }
 
 void sys_peer(int fd, struct io_addr *peer)

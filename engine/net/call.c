@@ -211,13 +211,13 @@ static int send_pong(struct caller *c, struct err *e)
 }
 
 /* When it is time to ping, or with a ping out, to give the peer up. */
-static uint64_t next_deadline(const struct caller *c)
+static uint64_t next_deadline(struct caller *c)
 {
-    uint64_t at = link_last_in(c->link);
+    uint64_t at = link_last_in(c->link), out = link_last_out(c->link);
     if (!c->ping_out)
         return at + CALL_PING_NS;
-    if (link_last_out(c->link) > at)
-        at = link_last_out(c->link);
+    if (out > at)
+        at = out;
     if (c->ping_at > at)
         at = c->ping_at;
     return at + CALL_PONG_NS;
@@ -233,9 +233,12 @@ static void keep(void *arg)
         if (c->pong_due)
             rc = send_pong(c, &e);
         else if (now < at)
-            (void)fiber_wait(&c->keeper_wake, at - now);
-        else if (!c->ping_out)
+            (void)fiber_wait(&c->keeper_wake, at - now < CALL_LOOK_NS ? at - now : CALL_LOOK_NS);
+        else if (!c->ping_out && !link_sending(c->link))
             rc = send_ping(c, &e);
+        else if (!c->ping_out && now < link_last_out(c->link) + CALL_PONG_NS)
+            /* A ping would queue behind the frame under way, which tells as much. */
+            (void)fiber_wait(&c->keeper_wake, CALL_LOOK_NS);
         else
             rc = err_set(&e, ERR_NET, "%s does not answer any more (no sign of life for %llu s)",
                          c->peer, (unsigned long long)((now - link_last_in(c->link)) / IO_S));

@@ -16,6 +16,7 @@ struct caller;
  * gone, unless it still takes our bytes: then the line is slow, not dead. */
 #define CALL_PING_NS (2 * IO_S)
 #define CALL_PONG_NS (6 * IO_S)
+#define CALL_LOOK_NS (1 * IO_S) /* between looks at what the peer has acknowledged */
 
 /* Takes over the link (closed in any case), sends Hello and waits for Welcome. Errors: NET, PROTO,
  * AUTH. (waits) */
