@@ -1,6 +1,7 @@
 #include "fiber.h"
 
 #include "err.h"
+#include "log.h"
 #include "stack.h"
 
 #include <errno.h>
@@ -382,9 +383,14 @@ bool fiber_idle(const struct io *io)
 
 void fiber_cleanup(struct io *io)
 {
-    ASSERT(fiber_idle(io) && "a fiber still runs, or was neither joined nor detached");
-    if (io->fibers)
-        free_sched(io);
+    const struct sched *s = io->fibers;
+    if (!s)
+        return;
+    for (const struct fiber *f = s->all; f; f = f->all_next)
+        log_error("fiber %s %s", f->name,
+                  f->state == FIBER_FINISHED ? "was neither joined nor detached" : "still runs");
+    ASSERT(fiber_idle(io));
+    free_sched(io);
 }
 
 void fiber_abandon(struct io *io)

@@ -421,8 +421,7 @@ void uring_free(struct io *io)
     struct uring *u = loop_of(io);
     if (!u)
         return;
-    ASSERT(fiber_count(io) == 0 && "a fiber still runs, or was neither joined nor detached");
-    while (!fiber_idle(io))
+    while (!fiber_idle(io) && fiber_count(io) == 0)
         turn(u); /* the scheduler's timer is still on its way back */
     fiber_cleanup(io);
     ASSERT(u->pending == u->orphans);

@@ -223,6 +223,7 @@ static int pass(struct group *g, bool *complete, struct err *e)
     int res = settle(g, e);
     *complete = false;
     if (res < 0) {
+        g->last = (struct cut_result){.end = CUT_FAILED};
         note_result(g, res, e);
         return res;
     }
@@ -265,43 +266,54 @@ static void wait_retry(struct group *g, uint64_t *delay)
         (void)fiber_wait(&g->wanted, *delay);
 }
 
+/* What follows a pass that failed. Returns whether the next one is due at once. */
+static bool after_failure(struct group *g, int res, uint64_t *retry, const struct err *e)
+{
+    if (turn_wanted(g) && g->indexes.trusted)
+        return true; /* that is what ended it; marks wait for the next */
+    if (g->last.frozen_too_long && ++g->too_long == 1)
+        return true; /* once more, after catching up; then with the next interval */
+    answer_marks(g, true, res, 0, e);
+    if (g->last.frozen_too_long)
+        return false;
+    if (g->config->interval_ns == 0 && !turn_wanted(g))
+        return false; /* whoever asked knows */
+    wait_retry(g, retry);
+    return true;
+}
+
 static void group_fiber(void *arg)
 {
     struct group *g = arg;
     struct io *io = fiber_io();
-    uint64_t started = 0, retry = 0;
-    bool due_now = g->config->interval_ns > 0;
-    struct err first = ERR_INIT;
-    if (settle(g, &first) < 0)
-        note_result(g, -(int)first.code, &first);
+    uint64_t interval = g->config->interval_ns, started = 0, retry = 0;
+    bool due_now = interval > 0;
+    struct err e = ERR_INIT;
+    if (settle(g, &e) < 0)
+        note_result(g, -(int)e.code, &e);
     while (!g->stopping && !fiber_cancelled()) {
-        struct err e = ERR_INIT;
         bool complete;
         int res;
         if (!due_now)
-            wait_due(g,
-                     g->config->interval_ns > 0 ? started + g->config->interval_ns : FIBER_FOREVER);
+            wait_due(g, interval > 0 ? started + interval : FIBER_FOREVER);
         if (g->stopping || fiber_cancelled())
             break;
-        if (turn_wanted(g) && !g->marks && g->config->interval_ns == 0) {
+        if (turn_wanted(g) && !g->marks && interval == 0) {
+            due_now = false;
             if (settle(g, &e) < 0)
                 wait_retry(g, &retry);
             continue;
         }
         started = io_now(io);
         res = pass(g, &complete, &e);
-        due_now = !complete; /* a pass without a cut is followed by the cut */
-        if (res >= 0) {
-            retry = 0;
+        if (res < 0) {
+            due_now = after_failure(g, res, &retry, &e);
             continue;
         }
-        if (g->last.frozen_too_long)
-            continue;
-        answer_marks(g, true, res, 0, &e);
-        if (g->config->interval_ns == 0 && !g->catch_up && !turn_wanted(g))
-            due_now = false;
-        else
-            wait_retry(g, &retry);
+        due_now = !complete; /* a pass without a cut is followed by the cut */
+        retry = 0;
+        if (complete)
+            g->too_long = 0;
     }
 }
 
@@ -345,7 +357,7 @@ static const char *state_word(const struct group *g, uint64_t lag)
         return "broken";
     if (g->progress.waiting_for_space || (g->error.code == ERR_SPACE && !g->progress.frozen))
         return "spool-full";
-    if (g->last.frozen_too_long)
+    if (g->too_long > 0)
         return "frozen-too-long";
     if (chain_complete_rp(&g->chain) == 0)
         return "seeding";

@@ -31,7 +31,8 @@ struct group {
     struct group_mark *marks; /* waiting for their cut, oldest first */
     unsigned visitors;        /* fibers of others inside group_mark and group_wait_committed */
     bool cutting, stopping, give_up;
-    bool catch_up; /* the next pass freezes nothing: much is to be shipped */
+    bool catch_up;     /* the next pass freezes nothing: much is to be shipped */
+    unsigned too_long; /* cuts in a row that held the freeze too long */
     struct cut_progress progress;
     struct cut_result last;
     struct err error;                  /* why the last cut failed; OK when it did not */

@@ -16,7 +16,7 @@ void workshop_init(struct workshop *w, struct spool *spool, const struct key_sec
     w->slots = err_calloc(w->slot_count, sizeof *w->slots);
     for (unsigned i = 0; i < w->slot_count; i++)
         workshop_give(w, &w->slots[i]);
-    bufpool_init(&w->parts, PART_SIZE, PART_BUFFERS);
+    lender_init(&w->parts, PART_SIZE, PART_BUFFERS);
 }
 
 static void slot_free(struct slot *s)
@@ -38,7 +38,7 @@ void workshop_done(struct workshop *w)
     for (unsigned i = 0; i < w->slot_count; i++)
         slot_free(&w->slots[i]);
     free(w->slots);
-    bufpool_done(&w->parts);
+    lender_done(&w->parts);
 }
 
 /* Buffers are made with the first use: a site whose volumes are quiet keeps one or two slots. */

@@ -131,14 +131,15 @@ int rstore_move_head(struct store *store, const char *site, const char *group,
     if (r)
         return r;
     head_oid(oid, group);
-    if (fiber_cancelled()) /* below, ECANCELED means that the head is another */
-        return rstore_fail(s, e, -ECANCELED, "moving", site, oid);
     if (from->rp == 0) {
         r = register_group(s, ioctx, group);
         if (r < 0)
             return rstore_fail(s, e, r, "writing", site, RADOS_GROUPS);
     }
     r = swap_head(s, ioctx, oid, from, to);
+    /* ECANCELED is the OSD's word for another head, and the fibers' for being stopped. */
+    if (r == -ECANCELED && fiber_cancelled())
+        return rstore_fail(s, e, r, "moving", site, oid);
     if (r == -ECANCELED || r == -EEXIST || r == -ENOENT)
         return err_set(e, ERR_CONFLICT,
                        "store: the head of %s/%s is not the RP %" PRIu64

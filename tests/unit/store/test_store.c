@@ -442,6 +442,32 @@ static void move(void *arg)
     m->r = m->store->ops->move_head(m->store, m->f->site, "race", &m->from, &m->to, &e);
 }
 
+SPEC(a_cancelled_move_is_CANCELED_and_not_CONFLICT)
+{
+    struct mover m = {.f = f, .store = f->store, .to = entry(1, "one")};
+    struct fiber *running = fiber_spawn(fiber_io(), "move", move, &m);
+    fiber_cancel(running);
+    fiber_join(running);
+    fails(m.r, CANCELED);
+    assert_head(f, "race", 0, "");
+    for (unsigned turns = 0; turns < 8; turns++) {
+        struct store_head h;
+        struct err e = ERR_INIT;
+        m.to = entry(m.from.rp + 1, "next");
+        running = fiber_spawn(fiber_io(), "move", move, &m);
+        (void)fiber_sleep(turns * 100000);
+        fiber_cancel(running);
+        fiber_join(running);
+        assert_true(m.r == 0 || m.r == -(int)ERR_CANCELED);
+        /* Whichever it was, the head is one of the two and moves on. */
+        ok(OPS->head(f->store, f->site, "race", &h, &e), &e);
+        assert_in_range(h.rp, m.from.rp, m.to.rp);
+        if (m.r == 0)
+            assert_int_equal(h.rp, m.to.rp);
+        m.from = h;
+    }
+}
+
 SPEC(of_those_who_race_for_a_head_exactly_one_wins)
 {
     struct store *second = fixture_second(f);
@@ -520,6 +546,7 @@ int main(void)
         cmocka_unit_test(puts_in_many_fibers_all_arrive_whole),
         cmocka_unit_test(puts_of_one_name_at_once_all_succeed),
         cmocka_unit_test(a_cancelled_put_ends_and_the_next_one_succeeds),
+        cmocka_unit_test(a_cancelled_move_is_CANCELED_and_not_CONFLICT),
         cmocka_unit_test(of_those_who_race_for_a_head_exactly_one_wins),
         cmocka_unit_test(what_was_stored_is_there_after_reopening),
     };

@@ -1,25 +1,25 @@
-#include "bufpool.h"
+#include "lender.h"
 
 #include "err.h"
 
 #include <stdlib.h>
 
-void bufpool_init(struct bufpool *p, size_t size, unsigned total)
+void lender_init(struct lender *p, size_t size, unsigned total)
 {
-    *p = (struct bufpool){.size = size, .total = total};
+    *p = (struct lender){.size = size, .total = total};
     p->free = err_calloc(total, sizeof *p->free);
 }
 
-void bufpool_done(struct bufpool *p)
+void lender_done(struct lender *p)
 {
     ASSERT(p->free_count == p->made);
     for (unsigned i = 0; i < p->free_count; i++)
         free(p->free[i]);
     free(p->free);
-    *p = (struct bufpool){0};
+    *p = (struct lender){0};
 }
 
-void *bufpool_take(struct bufpool *p)
+void *lender_take(struct lender *p)
 {
     for (;;) {
         if (p->free_count > 0)
@@ -35,7 +35,7 @@ void *bufpool_take(struct bufpool *p)
     }
 }
 
-void bufpool_give(struct bufpool *p, void *buf)
+void lender_give(struct lender *p, void *buf)
 {
     ASSERT(p->free_count < p->made);
     p->free[p->free_count++] = buf;

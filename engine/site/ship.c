@@ -1,0 +1,136 @@
+#include "ship.h"
+
+#include "fio.h"
+#include "log.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define RETRY_MIN   (1 * IO_S)
+#define RETRY_MAX   (30 * IO_S)
+#define BROKEN_WAIT (60 * IO_S)
+#define TRIES       3u
+
+/* The deltas of a group under way, oldest first. */
+struct convoy {
+    struct pipeline p;
+    struct delta_trip *trips[SHIP_AHEAD];
+    unsigned count;
+    uint64_t next; /* RP to start next */
+};
+
+static void land_done(struct convoy *c)
+{
+    while (c->count > 0 && trip_done(c->trips[0])) {
+        trip_join(c->trips[0]);
+        c->count--;
+        memmove(c->trips, c->trips + 1, c->count * sizeof(struct delta_trip *));
+    }
+}
+
+/* The first delta from RP `next` on; 0: none yet. */
+static uint64_t next_delta(const struct chain *chain, uint64_t next)
+{
+    for (size_t i = 0; i < chain->count; i++)
+        if (chain->deltas[i].rp_first >= next)
+            return chain->deltas[i].rp;
+    return 0;
+}
+
+static int run_convoy(struct convoy *c, struct err *e)
+{
+    struct group *g = c->p.group;
+    while (!c->p.failed) {
+        uint64_t rp;
+        int res;
+        land_done(c);
+        g->shipping = c->count > 0;
+        rp = c->count < SHIP_AHEAD ? next_delta(&g->chain, c->next) : 0;
+        if (g->adopt || g->damaged)
+            return err_set(e, ERR_AGAIN, "group %s: history changes", g->chain.group);
+        if (rp == 0) {
+            if (fiber_wait(&g->chain.changed, FIBER_FOREVER) < 0)
+                return err_set(e, ERR_CANCELED, "group %s: stopped", g->chain.group);
+            continue;
+        }
+        res = trip_start(&c->trips[c->count], &c->p, rp, e);
+        if (res < 0)
+            return res;
+        c->count++;
+        c->next = rp + 1;
+    }
+    *e = c->p.err;
+    return -(int)e->code;
+}
+
+/* Ships until something fails. */
+static int ship(struct shipper *s, struct group *g, struct err *e)
+{
+    struct convoy c = {.p = {.shipper = s, .group = g}};
+    int res;
+    c.next = c.p.commit_turn = g->chain.committed.rp + 1;
+    res = run_convoy(&c, e);
+    pipeline_fail(&c.p, e);
+    for (unsigned i = 0; i < c.count; i++) {
+        if (res == -ERR_CANCELED)
+            trip_cancel(c.trips[i]);
+        trip_join(c.trips[i]);
+    }
+    g->shipping = false;
+    if (c.p.damaged > 0 && res != -ERR_CANCELED)
+        if (group_drop(g, c.p.damaged, c.p.err.text) < 0)
+            return err_set(e, ERR_CANCELED, "group %s: stopped", g->chain.group);
+    return res;
+}
+
+/* Nobody can continue before a person acts; asked again now and then, in case he has. */
+static bool needs_a_person(int res)
+{
+    return res == -ERR_CHAIN || res == -ERR_AUTH || res == -ERR_CONFLICT || res == -ERR_INPUT ||
+           res == -ERR_LIMIT;
+}
+
+/* tries: how often shipping failed since it last got anything across. What the hub refuses may be
+ * the past already (a commit that another connection brought about, a head read just before it
+ * moved): histories are compared again before somebody is called. */
+static void note_error(struct group *g, int res, unsigned tries, const struct err *e)
+{
+    if (needs_a_person(res) && tries >= TRIES) {
+        if (strcmp(g->broken.text, e->text) != 0)
+            log_error("group %s: %s", g->chain.group, e->text);
+        g->broken = *e;
+        fiber_wake_all(&g->chain.changed);
+    } else {
+        log_warn("group %s: shipping: %s; trying again", g->chain.group, e->text);
+    }
+}
+
+void ship_group(struct shipper *s, struct group *g)
+{
+    uint64_t delay = 0;
+    unsigned tries = 0;
+    while (!fiber_cancelled()) {
+        struct err e = ERR_INIT;
+        uint64_t before = g->chain.committed.rp;
+        bool agreed = ship_reconcile(s->caller, g, &e) == 0;
+        int res = -(int)e.code;
+        if (agreed) {
+            if (tries < TRIES)
+                g->broken = (struct err)ERR_INIT;
+            res = ship(s, g, &e);
+        }
+        if (g->chain.committed.rp > before) {
+            g->broken = (struct err)ERR_INIT;
+            tries = 0;
+            delay = 0;
+        }
+        if (res == -ERR_CANCELED || fiber_cancelled() || caller_broken(s->caller, &e) < 0)
+            break;
+        tries = agreed ? tries + 1 : TRIES;
+        note_error(g, res, tries, &e);
+        delay = delay == 0 ? RETRY_MIN : delay * 2 < RETRY_MAX ? delay * 2 : RETRY_MAX;
+        if (fiber_sleep(g->broken.code != ERR_OK ? BROKEN_WAIT : delay) < 0)
+            break;
+    }
+    fiber_wake_all(&s->news);
+}

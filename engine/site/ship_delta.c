@@ -1,0 +1,321 @@
+#include "ship.h"
+
+#include "fio.h"
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct delta_trip {
+    struct pipeline *p;
+    struct fiber *fiber;
+    uint64_t rp;
+    char path[PATH_CAP];
+    struct manifest m;
+    struct chain_delta facts;
+    struct call offer;
+    struct call parts[SHIP_PARTS_FLYING];
+    unsigned first, flying; /* of parts, a ring: sent, PartStored outstanding */
+    int fd;
+};
+
+void pipeline_fail(struct pipeline *p, const struct err *e)
+{
+    if (!p->failed) {
+        p->failed = true;
+        p->err = *e;
+    }
+    fiber_wake_all(&p->turns);
+    fiber_wake_all(&p->group->chain.changed);
+    fiber_wake_all(&p->shipper->offer_closed);
+}
+
+static struct caller *caller_of(const struct delta_trip *t)
+{
+    return t->p->shipper->caller;
+}
+
+/* -- Parts -- */
+
+static int wait_oldest(struct delta_trip *t, struct err *e)
+{
+    struct call *call = &t->parts[t->first];
+    int res = call_wait(call, e);
+    call_end(call);
+    t->first = (t->first + 1) % SHIP_PARTS_FLYING;
+    t->flying--;
+    return res;
+}
+
+struct part_check {
+    const uint8_t *buf;
+    uint32_t len;
+    const struct digest *want;
+    bool equal;
+};
+
+static int check_part(void *arg)
+{
+    struct part_check *c = arg;
+    struct digest d;
+    digest_of(&d, c->buf, c->len);
+    c->equal = digest_equal(&d, c->want);
+    return 0;
+}
+
+/* A part is checked before it is sent: the hub would refuse it, and only here can the delta be
+ * sealed anew. */
+static int read_part(struct delta_trip *t, uint32_t n, uint8_t *buf, uint32_t len, struct err *e)
+{
+    struct part_check check = {.buf = buf, .len = len, .want = &t->m.parts[n]};
+    int res = fio_read_all(t->fd, buf, len, (uint64_t)n * PART_SIZE);
+    if (res == 0)
+        res = fio_work(IO_WORK_CPU, check_part, &check);
+    if (res == -ECANCELED)
+        return err_os(e, res, "%s", t->path);
+    if (res < 0)
+        (void)err_os(e, res, "%s: reading part %" PRIu32, t->path, n);
+    else if (!check.equal)
+        res = err_set(e, ERR_CORRUPT, "%s: part %" PRIu32 " differs from its digest", t->path, n);
+    if (res < 0 && t->p->damaged == 0 && !t->p->failed)
+        t->p->damaged = t->rp;
+    return res < 0 ? -(int)e->code : 0;
+}
+
+/* Pieces go out without a pause between them: the hub assembles one part at a time. */
+static int send_pieces(struct delta_trip *t, uint32_t n, const uint8_t *buf, uint32_t len,
+                       struct err *e)
+{
+    struct call *call = &t->parts[(t->first + t->flying) % SHIP_PARTS_FLYING];
+    Relais__Part part;
+    relais__part__init(&part);
+    part.group = t->p->group->chain.group;
+    part.digest = (ProtobufCBinaryData){DIGEST_LEN, t->facts.digest.b};
+    part.part = n;
+    for (uint32_t at = 0; at < len;) {
+        uint32_t piece = len - at < PAYLOAD_MAX ? len - at : (uint32_t)PAYLOAD_MAX;
+        bool last = at + piece == len;
+        int res;
+        part.offset = at;
+        *call = (struct call){.expect = FRAME_PartStored};
+        if (last)
+            res = call_start(caller_of(t), call, FRAME_Part, &part.base, buf + at, piece, e);
+        else
+            res = call_send(caller_of(t), FRAME_Part, &part.base, buf + at, piece, e);
+        if (res < 0)
+            return res;
+        at += piece;
+    }
+    t->flying++;
+    return 0;
+}
+
+static int send_part(struct delta_trip *t, uint32_t n, struct err *e)
+{
+    struct shipper *s = t->p->shipper;
+    uint32_t len = manifest_part_len(&t->m, n);
+    uint8_t *buf;
+    int res;
+    if (t->flying == SHIP_PARTS_FLYING) {
+        res = wait_oldest(t, e);
+        if (res < 0)
+            return res;
+    }
+    buf = lender_take(&s->parts);
+    if (!buf)
+        return err_os(e, -ECANCELED, "group %s", t->p->group->chain.group);
+    res = read_part(t, n, buf, len, e);
+    if (res == 0) {
+        res = fiber_lock(&s->sending);
+        if (res < 0) {
+            res = err_os(e, res, "group %s", t->p->group->chain.group);
+        } else {
+            res = send_pieces(t, n, buf, len, e);
+            fiber_unlock(&s->sending);
+        }
+    }
+    lender_give(&s->parts, buf);
+    return res;
+}
+
+static bool is_missing(const Relais__Need *need, uint32_t n)
+{
+    return need->missing.len > n / 8 && (need->missing.data[n / 8] >> (n % 8) & 1) != 0;
+}
+
+static int send_missing(struct delta_trip *t, struct err *e)
+{
+    const Relais__Need *need = t->offer.reply.need;
+    int res = 0;
+    t->fd = fio_open(t->path, O_RDONLY | O_CLOEXEC, 0);
+    if (t->fd < 0) {
+        res = err_os(e, t->fd, "%s", t->path);
+        t->fd = -1;
+        return res;
+    }
+    for (uint32_t n = 0; n < t->m.part_count && res == 0; n++) {
+        if (t->p->failed)
+            return err_set(e, ERR_AGAIN, "group %s: an earlier delta failed",
+                           t->p->group->chain.group);
+        if (is_missing(need, n))
+            res = send_part(t, n, e);
+    }
+    while (t->flying > 0 && res == 0)
+        res = wait_oldest(t, e);
+    return res;
+}
+
+/* -- Commit -- */
+
+static int wait_commit_turn(struct delta_trip *t, struct err *e)
+{
+    struct pipeline *p = t->p;
+    while (p->commit_turn != t->facts.rp_first && !p->failed)
+        if (fiber_wait(&p->turns, FIBER_FOREVER) == -ECANCELED)
+            return err_os(e, -ECANCELED, "group %s", p->group->chain.group);
+    return p->failed
+               ? err_set(e, ERR_AGAIN, "group %s: an earlier delta failed", p->group->chain.group)
+               : 0;
+}
+
+static int commit(struct delta_trip *t, struct err *e)
+{
+    struct pipeline *p = t->p;
+    struct call call = {.expect = FRAME_Committed};
+    Relais__Commit ask;
+    int res = wait_commit_turn(t, e);
+    if (res < 0)
+        return res;
+    relais__commit__init(&ask);
+    ask.group = p->group->chain.group;
+    ask.digest = (ProtobufCBinaryData){DIGEST_LEN, t->facts.digest.b};
+    res = call_start(caller_of(t), &call, FRAME_Commit, &ask.base, NULL, 0, e);
+    if (res < 0)
+        return res;
+    p->commit_turn = t->rp + 1;
+    fiber_wake_all(&p->turns);
+    res = call_wait(&call, e);
+    if (res == 0) {
+        const Relais__Committed *c = call.reply.committed;
+        if (c->rp != t->rp || c->digest.len != DIGEST_LEN ||
+            memcmp(c->digest.data, t->facts.digest.b, DIGEST_LEN) != 0)
+            res = err_set(e, ERR_PROTO,
+                          "the hub confirms RP %" PRIu64 " of %s where RP %" PRIu64
+                          " was to be committed, or another digest",
+                          c->rp, p->group->chain.group, t->rp);
+    }
+    call_end(&call);
+    return res;
+}
+
+static int travel(struct delta_trip *t, struct err *e)
+{
+    int res = call_wait(&t->offer, e);
+    if (res < 0)
+        return res;
+    if (t->offer.reply.need->committed) {
+        res = wait_commit_turn(t, e);
+        t->p->commit_turn = t->rp + 1;
+        fiber_wake_all(&t->p->turns);
+    } else {
+        res = send_missing(t, e);
+        if (res == 0)
+            res = commit(t, e);
+    }
+    if (res == 0)
+        res = chain_commit(&t->p->group->chain, t->rp, e);
+    return res;
+}
+
+static void trip_fiber(void *arg)
+{
+    struct delta_trip *t = arg;
+    struct shipper *s = t->p->shipper;
+    struct err e = ERR_INIT;
+    int res = travel(t, &e);
+    if (res < 0)
+        pipeline_fail(t->p, &e);
+    while (t->flying > 0) {
+        struct err ignored = ERR_INIT;
+        (void)wait_oldest(t, &ignored);
+    }
+    call_end(&t->offer);
+    fio_close_always(t->fd);
+    manifest_free(&t->m);
+    s->offers--;
+    fiber_wake_all(&s->offer_closed);
+    fiber_wake_all(&t->p->group->chain.changed);
+}
+
+/* -- Start and end -- */
+
+static int send_offer(struct delta_trip *t, const struct bytes_out *encoded, struct err *e)
+{
+    Relais__Offer offer;
+    relais__offer__init(&offer);
+    offer.group = t->p->group->chain.group;
+    t->offer = (struct call){.expect = FRAME_Need};
+    return call_start(caller_of(t), &t->offer, FRAME_Offer, &offer.base, encoded->p,
+                      (uint32_t)encoded->len, e);
+}
+
+static int take_offer(struct pipeline *p, struct err *e)
+{
+    struct shipper *s = p->shipper;
+    while (s->offers >= SHIPPER_OFFERS && !p->failed)
+        if (fiber_wait(&s->offer_closed, FIBER_FOREVER) == -ECANCELED)
+            return err_os(e, -ECANCELED, "group %s", p->group->chain.group);
+    s->offers++;
+    return 0;
+}
+
+int trip_start(struct delta_trip **out, struct pipeline *p, uint64_t rp, struct err *e)
+{
+    struct delta_trip *t;
+    struct bytes_out encoded;
+    int res = take_offer(p, e);
+    if (res < 0)
+        return res;
+    t = err_calloc(1, sizeof *t);
+    t->p = p;
+    t->rp = rp;
+    t->fd = -1;
+    path_delta(t->path, p->group->chain.dir, rp);
+    res = chain_read_manifest(&p->group->chain, t->path, &t->m, &encoded, &t->facts, e);
+    if (res == 0) {
+        res = send_offer(t, &encoded, e);
+        bytes_free(&encoded);
+        if (res < 0)
+            manifest_free(&t->m);
+    } else if (res != -ERR_CANCELED && res != -ERR_OS && p->damaged == 0) {
+        p->damaged = rp;
+    }
+    if (res < 0) {
+        p->shipper->offers--;
+        fiber_wake_all(&p->shipper->offer_closed);
+        free(t);
+        return res;
+    }
+    t->fiber = fiber_spawn(fiber_io(), "trip", trip_fiber, t);
+    *out = t;
+    return 0;
+}
+
+bool trip_done(const struct delta_trip *t)
+{
+    return fiber_finished(t->fiber);
+}
+
+void trip_cancel(struct delta_trip *t)
+{
+    fiber_cancel(t->fiber);
+}
+
+void trip_join(struct delta_trip *t)
+{
+    fiber_join(t->fiber);
+    free(t);
+}

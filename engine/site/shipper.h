@@ -1,0 +1,45 @@
+/* shipper.h: the connection to the hub, and on it each group's way there.
+ *
+ * One fiber keeps a connection, trying the hub's addresses in turn; while it lasts, a fiber for
+ * each group compares histories with the hub and ships what is sealed, oldest first (ship.h).
+ * Groups take turns part by part. */
+#ifndef RELAIS_SHIPPER_H
+#define RELAIS_SHIPPER_H
+
+#include "call.h"
+#include "group.h"
+
+#define SHIPPER_OFFERS  12u /* open at once; a hub allows 16 on a connection */
+#define SHIPPER_BUFFERS 3u  /* parts read, checked and waiting for their turn on the link */
+#define SHIPPER_SAMPLES 11u
+
+struct shipper {
+    const struct config_peer *hub;
+    struct tls *tls;
+    struct group **groups;
+    size_t count;
+    struct lender parts;
+    struct fiber *fiber;
+    bool stopping;
+    /* The connection; NULL between two. */
+    struct caller *caller;
+    struct fiber_mutex sending; /* one part at a time */
+    unsigned offers;            /* open on this connection */
+    struct fiber_cond offer_closed;
+    struct fiber_cond news; /* a group's fiber found the link broken, or stop */
+    int64_t since;          /* UTC, of this connection */
+    struct err error;       /* why there is none */
+    struct {
+        uint64_t at, bytes;
+    } samples[SHIPPER_SAMPLES]; /* one a second, newest first */
+    unsigned sample_count;
+};
+
+/* groups: borrowed, open. hub NULL: nothing is shipped, ever. */
+void shipper_start(struct shipper *s, const struct config_peer *hub, struct tls *tls,
+                   struct group **groups, size_t count);
+void shipper_stop(struct shipper *s); /* (waits) */
+/* Sealed bytes a second over the last seconds. */
+uint64_t shipper_rate(const struct shipper *s);
+
+#endif

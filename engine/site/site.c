@@ -1,0 +1,157 @@
+#include "site.h"
+
+#include "group.h"
+#include "log.h"
+#include "shipper.h"
+#include "units.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct site {
+    const struct config *config;
+    struct spool spool;
+    struct workshop shop;
+    struct group **groups; /* in the order of the configuration */
+    size_t count;
+    struct shipper shipper;
+    /* What site_status hands out. */
+    Relais__GroupStatus *status;
+    Relais__GroupStatus **status_list;
+};
+
+static int check_budget(const struct config *c, unsigned slots, struct err *e)
+{
+    char has[UNITS_TEXT], least[UNITS_TEXT];
+    /* One delta that waits to be shipped, and one that is being sealed. */
+    uint64_t need = 2 * stretch_least(slots);
+    if (c->spool_budget >= need)
+        return 0;
+    return err_set(e, ERR_CONFIG,
+                   "%s: spool-budget %s is too little for %u regions of a scan under way: "
+                   "at least %s, or fewer workers",
+                   c->file, units_size(has, c->spool_budget), slots, units_size(least, need));
+}
+
+static int open_groups(struct site *s, const struct site_keys *keys, struct err *e)
+{
+    for (unsigned i = 0; i < s->config->group_count; i++) {
+        struct group *g = err_calloc(1, sizeof *g);
+        int res = group_open(g, s->config, &s->config->groups[i], &s->shop, keys->hash, e);
+        if (res < 0) {
+            free(g);
+            return res;
+        }
+        s->groups[s->count++] = g;
+    }
+    return 0;
+}
+
+static void stop_groups(struct site *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        group_stop(s->groups[i]);
+        free(s->groups[i]);
+    }
+    s->count = 0;
+}
+
+static void site_free(struct site *s)
+{
+    stop_groups(s);
+    workshop_done(&s->shop);
+    free(s->groups);
+    free(s->status);
+    free(s->status_list);
+    free(s);
+}
+
+int site_start(struct site **out, const struct config *config, const struct site_keys *keys,
+               struct err *e)
+{
+    struct io *io = fiber_io();
+    unsigned workers = io_workers(io);
+    struct site *s;
+    int res = check_budget(config, workers + 2, e);
+    if (res < 0)
+        return res;
+    s = err_calloc(1, sizeof *s);
+    s->config = config;
+    spool_init(&s->spool, config->spool_dir, config->spool_budget, config->spool_reserve);
+    workshop_init(&s->shop, &s->spool, keys->sign, config->compression, config->delta_max, workers);
+    s->groups = err_calloc(config->group_count, sizeof(struct group *));
+    s->status = err_calloc(config->group_count, sizeof *s->status);
+    s->status_list = err_calloc(config->group_count, sizeof(Relais__GroupStatus *));
+    res = open_groups(s, keys, e);
+    if (res < 0) {
+        site_free(s);
+        return res;
+    }
+    for (size_t i = 0; i < s->count; i++)
+        group_start(s->groups[i]);
+    shipper_start(&s->shipper, config->hub[0] ? config_peer(config, config->hub) : NULL, keys->tls,
+                  s->groups, s->count);
+    *out = s;
+    return 0;
+}
+
+static int check_label(const char *label, struct err *e)
+{
+    if (strlen(label) > LABEL_MAX_LEN)
+        return err_set(e, ERR_INPUT, "the label has %zu bytes; at most %u are possible",
+                       strlen(label), LABEL_MAX_LEN);
+    for (const char *p = label; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            return err_set(e, ERR_INPUT, "the label has the control character 0x%02x",
+                           (unsigned)(unsigned char)*p);
+    return 0;
+}
+
+int site_mark(struct site *s, const char *group, const char *label, bool wait_committed,
+              uint64_t *rp, bool *committed, struct err *e)
+{
+    struct group *g = NULL;
+    int res = check_label(label, e);
+    if (res < 0)
+        return res;
+    for (size_t i = 0; i < s->count; i++)
+        if (strcmp(s->groups[i]->config->name, group) == 0)
+            g = s->groups[i];
+    if (!g)
+        return err_set(e, ERR_NOENT,
+                       "site %s has no group \"%.60s\"; its groups are the [group NAME] "
+                       "sections of %s",
+                       s->config->name, group, s->config->file);
+    res = group_mark(g, label, rp, e);
+    if (res == 0 && wait_committed)
+        res = group_wait_committed(g, *rp, e);
+    *committed = res == 0 && g->chain.committed.rp >= *rp;
+    return res;
+}
+
+void site_status(struct site *s, Relais__Status *out)
+{
+    struct shipper *sh = &s->shipper;
+    uint64_t rate = shipper_rate(sh);
+    out->has_site = true;
+    out->hub = (char *)(uintptr_t)s->config->hub;
+    out->connected = sh->caller != NULL;
+    out->connected_since = sh->caller ? sh->since : 0;
+    out->link_error = (char *)(uintptr_t)(sh->caller ? "" : sh->error.text);
+    out->link_rate = rate;
+    out->spool_used = s->spool.used;
+    out->spool_budget = s->spool.budget;
+    for (size_t i = 0; i < s->count; i++) {
+        group_status(s->groups[i], rate, &s->status[i]);
+        s->status_list[i] = &s->status[i];
+    }
+    out->n_groups = s->count;
+    out->groups = s->status_list;
+}
+
+void site_stop(struct site *s)
+{
+    shipper_stop(&s->shipper);
+    site_free(s);
+}
