@@ -64,7 +64,7 @@ static int print_json(const struct list *l, const struct reader_point *points, s
                : json_pack("{s:s, s:s, s:O}", "site", l->history.site, "group", l->history.group,
                            "points", array);
     if (root)
-        text = json_dumps(root, JSON_INDENT(1));
+        text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
     if (text)
         (void)puts(text);
     else

@@ -88,7 +88,7 @@ static int mark(void *arg, struct err *e)
         return err_set(e, ERR_CANCELED,
                        "mark %s: interrupted; the cut that was asked for takes place all the same",
                        m->group);
-    return res;
+    return res != 0 ? err_prefix(e, "mark %s", m->group) : 0;
 }
 
 int cmd_mark(struct command_context *ctx, int argc, char **argv, struct err *e)

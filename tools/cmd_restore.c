@@ -55,12 +55,14 @@ static int restore(void *arg, struct err *e)
     if (res == 0)
         res = restore_volume(r, rp, e);
     history_close(&r->history);
+    if (res == -ERR_CANCELED && rp == 0)
+        return err_set(e, ERR_CANCELED, "restore to %s: interrupted; nothing was written",
+                       r->target);
     if (res == -ERR_CANCELED)
-        return err_set(
-            e, ERR_CANCELED,
-            "restore to %s: interrupted; %llu is the recovery point, and the same command "
-            "with %s@%llu goes on where this one stopped",
-            r->target, (unsigned long long)rp, r->history.group, (unsigned long long)rp);
+        return err_set(e, ERR_CANCELED,
+                       "restore to %s: interrupted; the same command, with %s@%llu, goes on where "
+                       "this one stopped",
+                       r->target, r->history.group, (unsigned long long)rp);
     return res;
 }
 

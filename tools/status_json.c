@@ -75,7 +75,7 @@ int status_print_json(const Relais__Status *st, int64_t now, struct err *e)
             "hub_connections", (json_int_t)st->hub_connections, "memory", (json_int_t)st->memory,
             "groups", groups, "territory", territory);
     if (root)
-        text = json_dumps(root, JSON_INDENT(2));
+        text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     if (text)
         (void)puts(text);
     else

@@ -8,7 +8,8 @@
  *   [volume GROUP/NAME]   path, source (scan)
  *
  * The table of options in config.c is the one list that parsing, "did you mean", relais.conf(5) and
- * `relais config check` share. Pure but for config_load, which reads the file and is for start-up. */
+ * `relais config check` share. Pure but for config_load, which reads the file and is for start-up.
+ */
 #ifndef RELAIS_CONFIG_H
 #define RELAIS_CONFIG_H
 
@@ -19,8 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONFIG_WORD_MAX 128  /* public keys, users, pools */
-#define CONFIG_PATH_MAX 1024
+#define CONFIG_WORD_MAX  128 /* public keys, users, pools */
+#define CONFIG_PATH_MAX  1024
 #define CONFIG_ADDRS_MAX 4u
 #define CONFIG_READS_MAX 64u /* grants of one peer */
 
@@ -37,12 +38,13 @@ struct config_volume {
 
 struct config_group {
     char name[NAME_MAX_LEN + 1];
-    uint64_t interval_ns;           /* 0: on demand only */
-    char freeze[CONFIG_PATH_MAX];   /* "" none; run before a cut, thaw after it, always */
+    uint64_t interval_ns;         /* 0: on demand only */
+    char freeze[CONFIG_PATH_MAX]; /* "" none; run before a cut, thaw after it, always */
     char thaw[CONFIG_PATH_MAX];
-    uint64_t freeze_timeout_ns;     /* of each command */
-    uint64_t freeze_max_ns;         /* a cut that holds the freeze longer is given up and repeated */
-    char readers[READERS_MAX][CONFIG_WORD_MAX]; /* restore public keys, besides the site's readers */
+    uint64_t freeze_timeout_ns; /* of each command */
+    uint64_t freeze_max_ns;     /* a cut that holds the freeze longer is given up and repeated */
+    char readers[READERS_MAX]
+                [CONFIG_WORD_MAX]; /* restore public keys, besides the site's readers */
     unsigned reader_count;
     struct config_volume *volumes;
     unsigned volume_count;
@@ -54,7 +56,7 @@ struct config_peer {
     char link_key[CONFIG_WORD_MAX]; /* public word */
     char sign_key[CONFIG_WORD_MAX]; /* "" when the peer signs nothing */
     struct config_addr addrs[CONFIG_ADDRS_MAX];
-    unsigned addr_count;            /* 0: the peer connects to us */
+    unsigned addr_count; /* 0: the peer connects to us */
     /* What it may restore besides what is its own: "SITE/GROUP", or "SITE/" and a star for all. */
     char reads[CONFIG_READS_MAX][2 * NAME_MAX_LEN + 2];
     unsigned read_count;
@@ -66,19 +68,20 @@ struct config {
     /* [site] */
     char name[NAME_MAX_LEN + 1];
     char state_dir[CONFIG_PATH_MAX], spool_dir[CONFIG_PATH_MAX], control[CONFIG_PATH_MAX];
-    char link_key_file[CONFIG_PATH_MAX], sign_key_file[CONFIG_PATH_MAX], hash_key_file[CONFIG_PATH_MAX];
+    char link_key_file[CONFIG_PATH_MAX], sign_key_file[CONFIG_PATH_MAX],
+        hash_key_file[CONFIG_PATH_MAX];
     uint64_t spool_budget, spool_reserve, delta_max;
-    unsigned workers;               /* 0: as many as processors */
-    int compression;                /* zstd level, 0 stores */
-    char hub[NAME_MAX_LEN + 1];     /* the peer that groups ship to; "" when there are no groups */
+    unsigned workers;           /* 0: as many as processors */
+    int compression;            /* zstd level, 0 stores */
+    char hub[NAME_MAX_LEN + 1]; /* the peer that groups ship to; "" when there are no groups */
     char readers[READERS_MAX][CONFIG_WORD_MAX];
     unsigned reader_count;
     /* [hub]; has_hub false when the section is absent */
     bool has_hub;
     struct config_addr listen;
-    char store[CONFIG_PATH_MAX];    /* "dir:/path" or "rados:POOL" */
+    char store[CONFIG_PATH_MAX]; /* "dir:/path" or "rados:POOL" */
     char ceph_conf[CONFIG_PATH_MAX], ceph_user[CONFIG_WORD_MAX], ceph_keyring[CONFIG_PATH_MAX];
-    uint64_t hub_memory;            /* bytes of parts in flight */
+    uint64_t hub_memory; /* bytes of parts in flight */
     unsigned connections_max;
 
     struct config_peer *peers;
@@ -87,9 +90,9 @@ struct config {
     unsigned group_count;
 };
 
-/* Every problem found is told to report(arg, line, text): text names section, option, value and what
- * would be right; line 0 is the file as a whole. Returns 0, or ERR_CONFIG with the first problem as
- * "FILE:LINE: ..." and their number. On success free with config_free. */
+/* Every problem found is told to report(arg, line, text): text names section, option, value and
+ * what would be right; line 0 is the file as a whole. Returns 0, or ERR_CONFIG with the first
+ * problem as "FILE:LINE: ..." and their number. On success free with config_free. */
 int config_parse(struct config **out, const char *file, const char *text, size_t len,
                  void (*report)(void *arg, int line, const char *text), void *arg, struct err *e);
 /* Reads and parses; then checks what the file names: key files (readable, safe, of the right kind),
@@ -102,8 +105,8 @@ void config_free(struct config *c);
 const struct config_group *config_group(const struct config *c, const char *name);
 const struct config_peer *config_peer(const struct config *c, const char *name);
 
-/* Writes the reference of all options (name, type, default, bounds, help) in scdoc form to stdout: the
- * body of relais.conf(5). */
+/* Writes the reference of all options (name, type, default, bounds, help) in scdoc form to stdout:
+ * the body of relais.conf(5). */
 void config_print_reference(void);
 
 #define CONFIG_DEFAULT_FILE "/etc/relais/relais.conf"

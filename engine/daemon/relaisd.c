@@ -129,10 +129,10 @@ static void daemon_main(void *arg)
     } else {
         log_notice("relaisd " RELAIS_VERSION " of %s, configuration %s", d->config->name,
                    d->config->file);
-        if (d->config->group_count > 0)
-            site = fiber_spawn(d->io, "site-role", roles_start_site, d);
         if (d->config->has_hub)
             hub = fiber_spawn(d->io, "hub-role", roles_start_hub, d);
+        if (d->config->group_count > 0)
+            site = fiber_spawn(d->io, "site-role", roles_start_site, d);
         run_until_stopped(d);
     }
     control_stop(control);

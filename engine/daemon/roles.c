@@ -17,6 +17,8 @@ static bool wait_to_retry(struct daemon *d, const char *role, char known[ERR_TEX
                           const struct err *e, uint64_t *backoff)
 {
     char text[UNITS_TEXT];
+    if (d->stopping)
+        return false;
     if (strcmp(known, e->text) != 0) {
         (void)snprintf(known, ERR_TEXT_MAX, "%s", e->text);
         log_error("%s: %s; trying again, at least every %s", role, e->text,

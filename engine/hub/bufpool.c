@@ -1,6 +1,6 @@
 #include "bufpool.h"
 
-#include "err.h"
+#include "bulk.h"
 
 #include <stdlib.h>
 
@@ -16,7 +16,7 @@ uint8_t *bufpool_try(struct bufpool *p)
     if (p->out == p->max)
         return NULL;
     p->out++;
-    return p->idle_count ? p->idle[--p->idle_count] : err_malloc(p->size);
+    return p->idle_count ? p->idle[--p->idle_count] : bulk_alloc(p->size);
 }
 
 uint8_t *bufpool_take(struct bufpool *p)

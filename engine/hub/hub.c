@@ -17,10 +17,6 @@ static void reap(struct hub *h)
             at = &s->next;
         }
     }
-    if (!h->sessions) {
-        bufpool_trim(&h->parts);
-        bufpool_trim(&h->fetches);
-    }
 }
 
 static void accept_loop(void *arg)

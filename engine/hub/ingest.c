@@ -174,23 +174,32 @@ static int check_identity(const struct session *s, const struct offer *o, const 
     return 0;
 }
 
-/* Whether it continues the head, or an offer of this connection that will be the head. */
+static bool continues_offer(const struct session *s, const struct manifest *m)
+{
+    for (const struct offer *p = s->offers; p; p = p->next)
+        if (strcmp(p->m.group, m->group) == 0 && m->rp_first == p->m.rp + 1 &&
+            digest_equal(&m->parent, &p->digest))
+            return true;
+    return false;
+}
+
+/* Whether it continues the head, or an offer of this connection that will be the head. The offers
+ * are asked first: while the head is read, a commit may make the parent the head and end its offer.
+ */
 static int check_chain(struct session *s, struct offer *o, bool *committed, struct err *e)
 {
     struct store_head raw;
     struct catalog_entry head;
     const struct manifest *m = &o->m;
     char hex[DIGEST_HEX];
+    if (continues_offer(s, m))
+        return 0;
     int rc = hub_head(s->hub, s->peer, m->group, &raw, &head, e);
     if (rc < 0)
         return rc;
     *committed = head.rp == m->rp && digest_equal(&head.digest, &o->digest);
     if (*committed || (m->rp_first == head.rp + 1 && digest_equal(&m->parent, &head.digest)))
         return 0;
-    for (const struct offer *p = s->offers; p; p = p->next)
-        if (strcmp(p->m.group, m->group) == 0 && m->rp_first == p->m.rp + 1 &&
-            digest_equal(&m->parent, &p->digest))
-            return 0;
     digest_hex(hex, &head.digest);
     return err_set(e, ERR_CHAIN,
                    "%s/%s: RP %" PRIu64 "-%" PRIu64 " does not continue the head, RP %" PRIu64

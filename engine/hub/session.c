@@ -220,7 +220,10 @@ static void session_main(void *arg)
     } else {
         fio_close_always(s->fd);
     }
-    s->hub->live--;
+    if (--s->hub->live == 0) { /* memory is kept for those who use it */
+        bufpool_trim(&s->hub->parts);
+        bufpool_trim(&s->hub->fetches);
+    }
     s->done = true;
 }
 

@@ -42,6 +42,7 @@ struct sched {
     struct fiber_cond ready;
     size_t ready_count;
     struct fiber *all;
+    size_t unfinished;
     struct io_req tick, timer;
     bool tick_pending, timer_pending, timer_cancelled;
     uint64_t timer_at;
@@ -140,8 +141,9 @@ static void timer_arm(struct sched *s)
 {
     uint64_t now;
     if (s->timer_pending) {
-        /* Its completion arms it again. Without fibers it must not keep the loop running. */
-        bool wrong = s->heap_len ? s->heap[0]->deadline < s->timer_at : !s->all;
+        /* Its completion arms it again. When every fiber has returned, joined yet or not, it must
+         * not keep the loop running. */
+        bool wrong = s->heap_len ? s->heap[0]->deadline < s->timer_at : !s->unfinished;
         if (wrong && !s->timer_cancelled) {
             s->timer_cancelled = true;
             s->io->ops->cancel(s->io, &s->timer);
@@ -211,7 +213,6 @@ static void release(struct fiber *f)
         f->all_next->all_prev = f->all_prev;
     stack_free(f->stack);
     free(f);
-    timer_arm(s);
 }
 
 static void enter(struct fiber *f)
@@ -226,6 +227,7 @@ static void enter(struct fiber *f)
     if (!returned)
         return;
     f->state = FIBER_FINISHED;
+    s->unfinished--;
     if (s->n_stacks < STACKS_KEPT) {
         s->stacks[s->n_stacks++] = f->stack;
         f->stack = NULL;
@@ -233,6 +235,7 @@ static void enter(struct fiber *f)
     fiber_wake_all(&f->finished);
     if (f->detached)
         release(f);
+    timer_arm(s);
 }
 
 static void on_tick(struct io_req *req, int res)
@@ -311,6 +314,7 @@ struct fiber *fiber_spawn(struct io *io, const char *name, void (*fn)(void *arg)
     if (s->all)
         s->all->all_prev = f;
     s->all = f;
+    s->unfinished++;
     make_ready(f);
     return f;
 }

@@ -12,10 +12,10 @@ struct caller;
 
 #define CALL_VERSION     1u          /* of the protocol, in Hello and Welcome */
 #define CALL_GREETING_NS (10 * IO_S) /* Welcome must come within */
-#define CALL_PING_NS     (5 * IO_S)  /* silence after which a ping goes out */
-#define CALL_PONG_NS                                                                               \
-    (10 * IO_S) /* silence both ways after it: the peer is taken for gone. A line                  \
-                   that still takes our bytes is slow, not dead. */
+/* A ping goes out after CALL_PING_NS of silence; after CALL_PONG_NS more the peer is taken for
+ * gone, unless it still takes our bytes: then the line is slow, not dead. */
+#define CALL_PING_NS (5 * IO_S)
+#define CALL_PONG_NS (10 * IO_S)
 
 /* Takes over the link (closed in any case), sends Hello and waits for Welcome. Errors: NET, PROTO,
  * AUTH. (waits) */

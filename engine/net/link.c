@@ -285,32 +285,19 @@ static int fill(struct link *l, struct err *e)
 /* Takes up to len bytes that are there already; *n 0: none are. */
 static int take(struct link *l, uint8_t *dst, size_t len, size_t *n, struct err *e)
 {
+    int why;
     *n = 0;
     if (!l->ssl) {
         *n = wire_take(&l->wire, dst, len);
         return 0;
     }
-    for (;;) {
-        int why, rc;
-        ERR_clear_error();
-        why = SSL_read_ex(l->ssl, dst, len, n) ? SSL_ERROR_NONE : SSL_get_error(l->ssl, 0);
-        if (why == SSL_ERROR_ZERO_RETURN) /* close_notify */
-            l->eof = true;
-        else if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
-            return tls_failed(l, why, e);
-        rc = flush_if_free(l, e);
-        if (rc < 0)
-            return rc;
-        if (why != SSL_ERROR_WANT_WRITE)
-            return 0;
-        /* A key update waits for room that a writer makes: let it. */
-        if (fiber_yield() < 0) {
-            (void)err_set(e, ERR_CANCELED, "receiving from %s was cancelled", who(l));
-            return broke(l, e);
-        }
-        if (l->dead)
-            return gone(l, e);
-    }
+    ERR_clear_error();
+    why = SSL_read_ex(l->ssl, dst, len, n) ? SSL_ERROR_NONE : SSL_get_error(l->ssl, 0);
+    if (why == SSL_ERROR_ZERO_RETURN) /* close_notify */
+        l->eof = true;
+    else if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ)
+        return tls_failed(l, why, e);
+    return flush_if_free(l, e);
 }
 
 /* Receives exactly len bytes. first: the beginning of a frame, where the stream may end. */

@@ -18,7 +18,8 @@ struct tls_peer {
     char name[NAME_MAX_LEN + 1];
     struct key_public key; /* KEY_LINK */
 };
-/* Copies the peers; borrows the key, which must outlive it. Errors: INTERNAL. */
+/* Copies the peers; borrows the key, which must outlive it, as it must its links. Errors: INTERNAL.
+ */
 int tls_new(struct tls **out, const struct key_secret *link_key, const struct tls_peer *peers,
             size_t count, struct err *e);
 void tls_free(struct tls *t);

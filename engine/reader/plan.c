@@ -279,7 +279,8 @@ int plan_make(struct plan *plan, struct reader *r, size_t point, const char *vol
     }
     roaring_bitmap_free(p->wanted);
     free(p);
-    qsort(plan->pieces, plan->count, sizeof *plan->pieces, by_place);
+    if (plan->count > 0) /* no pieces: no array */
+        qsort(plan->pieces, plan->count, sizeof *plan->pieces, by_place);
     return rc;
 }
 

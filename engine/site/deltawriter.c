@@ -1,7 +1,7 @@
 #include "deltawriter.h"
 
+#include "bulk.h"
 #include "delta.h"
-#include "fio.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 struct deltawriter {
     struct lender *parts;
     char path[PATH_CAP], tmp[PATH_CAP];
-    int fd;
+    struct bulk file;
     uint8_t *buf;    /* the part that fills; NULL: none yet */
     uint64_t len;    /* bytes appended to the file */
     uint64_t sealed; /* of them sealed extents */
@@ -37,13 +37,14 @@ struct part {
 int deltawriter_new(struct deltawriter **out, struct lender *parts, const char *path, struct err *e)
 {
     struct deltawriter *w = err_calloc(1, sizeof *w);
+    int res;
     w->parts = parts;
     path_format(w->path, "%s", path);
     path_format(w->tmp, "%s.tmp", path);
     index_writer_init(&w->index, DELTA_HEADER_LEN, 1);
-    w->fd = fio_open(w->tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (w->fd < 0) {
-        int res = err_os(e, w->fd, "%s: creating", w->tmp);
+    res = bulk_open(&w->file, w->tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (res < 0) {
+        res = err_os(e, res, "%s: creating", w->tmp);
         index_writer_free(&w->index);
         free(w);
         return res;
@@ -65,7 +66,7 @@ static void part_fiber(void *arg)
     struct deltawriter *w = p->w;
     int res = fio_work(IO_WORK_CPU, part_digest, p);
     if (res >= 0)
-        res = fio_write_all(w->fd, p->buf, p->len, (uint64_t)p->number * PART_SIZE);
+        res = bulk_write_all(&w->file, p->buf, p->len, (uint64_t)p->number * PART_SIZE);
     if (res < 0 && !w->failed) {
         w->failed = true;
         (void)err_os(&w->err, res, "%s: writing", w->tmp);
@@ -233,12 +234,12 @@ static int write_tail(struct deltawriter *w, const struct bytes_out *manifest, u
                       struct err *e)
 {
     uint8_t trailer[DELTA_TRAILER_LEN];
-    int res = fio_write_all(w->fd, manifest->p, manifest->len, w->len);
+    int res = bulk_write_all(&w->file, manifest->p, manifest->len, w->len);
     delta_trailer(trailer, (uint32_t)manifest->len);
     if (res == 0)
-        res = fio_write_all(w->fd, trailer, sizeof trailer, w->len + manifest->len);
+        res = bulk_write_all(&w->file, trailer, sizeof trailer, w->len + manifest->len);
     if (res == 0)
-        res = fio_sync(w->fd, true);
+        res = bulk_sync(&w->file);
     *file_len = w->len + manifest->len + sizeof trailer;
     return res < 0 ? err_os(e, res, "%s: writing", w->tmp) : 0;
 }
@@ -270,7 +271,7 @@ int deltawriter_finish(struct deltawriter *w, struct manifest *m, const struct k
         res = err_os(e, res, "%s: syncing", dir);
         goto failed;
     }
-    fio_close_always(w->fd);
+    bulk_close_always(&w->file);
     bytes_free(&encoded);
     writer_free(w);
     return 0;
@@ -285,7 +286,7 @@ void deltawriter_abort(struct deltawriter *w)
     if (!w)
         return;
     land_all(w);
-    fio_close_always(w->fd);
+    bulk_close_always(&w->file);
     (void)fio_unlink_always(w->tmp);
     writer_free(w);
 }

@@ -1,6 +1,6 @@
 #include "lender.h"
 
-#include "err.h"
+#include "bulk.h"
 
 #include <stdlib.h>
 
@@ -25,8 +25,7 @@ void *lender_take(struct lender *p)
         if (p->free_count > 0)
             return p->free[--p->free_count];
         if (p->made < p->total) {
-            void *buf = aligned_alloc(4096, (p->size + 4095) / 4096 * 4096);
-            ASSERT(buf != NULL);
+            void *buf = bulk_alloc(p->size);
             p->made++;
             return buf;
         }

@@ -25,7 +25,8 @@ static void hash_all(struct region *r)
 {
     for (uint32_t i = 0; i < r->sectors; i++) {
         const uint8_t *p = r->plain + (size_t)i * SECTOR_SIZE;
-        r->fresh[i] = r->hole || sector_zero(p) ? HASH_ZERO : sector_hash(p, r->hash_key);
+        r->fresh[i] =
+            !region_present(r, i) || sector_zero(p) ? HASH_ZERO : sector_hash(p, r->hash_key);
     }
 }
 

@@ -21,11 +21,11 @@ struct region_run {
 
 struct region {
     /* In. */
-    uint8_t *plain; /* REGION_SIZE bytes, zero behind the end of the volume; unused for a hole */
-    bool hole;
-    uint32_t first, sectors; /* of the volume; at most REGION_SECTORS */
-    uint16_t volume;         /* number in the manifest's table */
-    const uint64_t *known;   /* the index's entries */
+    uint8_t *plain; /* REGION_SIZE bytes, zero behind the end of the volume */
+    uint64_t present[REGION_SECTORS / 64]; /* sectors that plain holds; the others are holes */
+    uint32_t first, sectors;               /* of the volume; at most REGION_SECTORS */
+    uint16_t volume;                       /* number in the manifest's table */
+    const uint64_t *known;                 /* the index's entries */
     const uint8_t *hash_key;
     const struct seal_key *seal_key;
     const uint8_t *group_id, *volume_id;
@@ -41,6 +41,12 @@ struct region {
     size_t out_len;
     uint64_t plain_bytes, frame_bytes; /* of data extents */
 };
+
+/* Whether sector i of the region is in plain. */
+static inline bool region_present(const struct region *r, uint32_t i)
+{
+    return (r->present[i / 64] >> (i % 64) & 1) != 0;
+}
 
 /* For io's work verb: arg is the region. Returns 0. */
 int region_process(void *arg);

@@ -1,6 +1,6 @@
 #include "ship.h"
 
-#include "fio.h"
+#include "bulk.h"
 #include "log.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@ struct delta_trip {
     struct call offer;
     struct call parts[SHIP_PARTS_FLYING];
     unsigned first, flying; /* of parts, a ring: sent, PartStored outstanding */
-    int fd;
+    struct bulk file;
 };
 
 void pipeline_fail(struct pipeline *p, const struct err *e)
@@ -51,7 +51,7 @@ static int wait_oldest(struct delta_trip *t, struct err *e)
 }
 
 struct part_check {
-    const uint8_t *buf;
+    uint8_t *buf;
     uint32_t len;
     const struct digest *want;
     bool equal;
@@ -66,23 +66,36 @@ static int check_part(void *arg)
     return 0;
 }
 
-/* A part is checked before it is sent: the hub would refuse it, and only here can the delta be
- * sealed anew. */
 static int read_part(struct delta_trip *t, uint32_t n, uint8_t *buf, uint32_t len, struct err *e)
 {
-    struct part_check check = {.buf = buf, .len = len, .want = &t->m.parts[n]};
-    int res = fio_read_all(t->fd, buf, len, (uint64_t)n * PART_SIZE);
-    if (res == 0)
-        res = fio_work(IO_WORK_CPU, check_part, &check);
-    if (res == -ECANCELED)
-        return err_os(e, res, "%s", t->path);
-    if (res < 0)
-        (void)err_os(e, res, "%s: reading part %" PRIu32, t->path, n);
-    else if (!check.equal)
-        res = err_set(e, ERR_CORRUPT, "%s: part %" PRIu32 " differs from its digest", t->path, n);
-    if (res < 0 && t->p->damaged == 0 && !t->p->failed)
+    int res = bulk_read_all(&t->file, buf, len, PART_SIZE, (uint64_t)n * PART_SIZE);
+    if (res < 0 && res != -ECANCELED && t->p->damaged == 0 && !t->p->failed)
         t->p->damaged = t->rp;
-    return res < 0 ? -(int)e->code : 0;
+    return res < 0 ? err_os(e, res, "%s: reading part %" PRIu32, t->path, n) : 0;
+}
+
+/* The hub found a part that differs from its digest. Parts are not digested before they are sent,
+ * the hub does that anyway; only now is it asked whether the spool's copy decayed, for then the
+ * delta must be sealed anew, or something on the way was at fault, for then it is sent again. */
+static int find_damage(struct delta_trip *t, struct err *e)
+{
+    struct part_check check = {.buf = lender_take(&t->p->shipper->parts)};
+    int res = check.buf ? 0 : -ECANCELED;
+    for (uint32_t n = 0; n < t->m.part_count && res == 0; n++) {
+        check.len = manifest_part_len(&t->m, n);
+        check.want = &t->m.parts[n];
+        res = read_part(t, n, check.buf, check.len, e);
+        if (res == 0)
+            res = fio_work(IO_WORK_CPU, check_part, &check);
+        if (res == 0 && !check.equal) {
+            t->p->damaged = t->p->damaged ? t->p->damaged : t->rp;
+            res =
+                err_set(e, ERR_CORRUPT, "%s: part %" PRIu32 " differs from its digest", t->path, n);
+        }
+    }
+    if (check.buf)
+        lender_give(&t->p->shipper->parts, check.buf);
+    return res;
 }
 
 /* Pieces go out without a pause between them: the hub assembles one part at a time. */
@@ -149,13 +162,9 @@ static bool is_missing(const Relais__Need *need, uint32_t n)
 static int send_missing(struct delta_trip *t, struct err *e)
 {
     const Relais__Need *need = t->offer.reply.need;
-    int res = 0;
-    t->fd = fio_open(t->path, O_RDONLY | O_CLOEXEC, 0);
-    if (t->fd < 0) {
-        res = err_os(e, t->fd, "%s", t->path);
-        t->fd = -1;
-        return res;
-    }
+    int res = bulk_open(&t->file, t->path, O_RDONLY | O_CLOEXEC, 0);
+    if (res < 0)
+        return err_os(e, res, "%s", t->path);
     for (uint32_t n = 0; n < t->m.part_count && res == 0; n++) {
         if (t->p->failed)
             return err_set(e, ERR_AGAIN, "group %s: an earlier delta failed",
@@ -236,6 +245,9 @@ static void trip_fiber(void *arg)
     struct shipper *s = t->p->shipper;
     struct err e = ERR_INIT;
     int res = travel(t, &e);
+    /* Before a part was sent it was not ours that the hub found damaged, but its store's. */
+    if (res == -ERR_CORRUPT && t->file.cached >= 0)
+        (void)find_damage(t, &e);
     if (res < 0)
         pipeline_fail(t->p, &e);
     while (t->flying > 0) {
@@ -243,7 +255,7 @@ static void trip_fiber(void *arg)
         (void)wait_oldest(t, &ignored);
     }
     call_end(&t->offer);
-    fio_close_always(t->fd);
+    bulk_close_always(&t->file);
     manifest_free(&t->m);
     s->offers--;
     fiber_wake_all(&s->offer_closed);
@@ -282,7 +294,7 @@ int trip_start(struct delta_trip **out, struct pipeline *p, uint64_t rp, struct 
     t = err_calloc(1, sizeof *t);
     t->p = p;
     t->rp = rp;
-    t->fd = -1;
+    t->file = BULK_CLOSED;
     path_delta(t->path, p->group->chain.dir, rp);
     res = chain_read_manifest(&p->group->chain, t->path, &t->m, &encoded, &t->facts, e);
     if (res == 0) {

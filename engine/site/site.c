@@ -21,17 +21,20 @@ struct site {
     Relais__GroupStatus **status_list;
 };
 
-static int check_budget(const struct config *c, unsigned slots, struct err *e)
+/* How many regions may be under way: two more than there are CPU threads, but no more than the
+ * spool's budget bears, because all of them may have to fit one delta while another waits to be
+ * shipped. */
+static int choose_slots(const struct config *c, unsigned workers, unsigned *slots, struct err *e)
 {
     char has[UNITS_TEXT], least[UNITS_TEXT];
-    /* One delta that waits to be shipped, and one that is being sealed. */
-    uint64_t need = 2 * stretch_least(slots);
-    if (c->spool_budget >= need)
+    *slots = workers + 2;
+    while (*slots > 1 && c->spool_budget < 2 * stretch_least(*slots))
+        --*slots;
+    if (c->spool_budget >= 2 * stretch_least(*slots))
         return 0;
-    return err_set(e, ERR_CONFIG,
-                   "%s: spool-budget %s is too little for %u regions of a scan under way: "
-                   "at least %s, or fewer workers",
-                   c->file, units_size(has, c->spool_budget), slots, units_size(least, need));
+    return err_set(e, ERR_CONFIG, "%s: spool-budget %s is too little to seal anything: at least %s",
+                   c->file, units_size(has, c->spool_budget),
+                   units_size(least, 2 * stretch_least(1)));
 }
 
 static int open_groups(struct site *s, const struct site_keys *keys, struct err *e)
@@ -71,15 +74,15 @@ int site_start(struct site **out, const struct config *config, const struct site
                struct err *e)
 {
     struct io *io = fiber_io();
-    unsigned workers = io_workers(io);
+    unsigned slots;
     struct site *s;
-    int res = check_budget(config, workers + 2, e);
+    int res = choose_slots(config, io_workers(io), &slots, e);
     if (res < 0)
         return res;
     s = err_calloc(1, sizeof *s);
     s->config = config;
     spool_init(&s->spool, config->spool_dir, config->spool_budget, config->spool_reserve);
-    workshop_init(&s->shop, &s->spool, keys->sign, config->compression, config->delta_max, workers);
+    workshop_init(&s->shop, &s->spool, keys->sign, config->compression, config->delta_max, slots);
     s->groups = err_calloc(config->group_count, sizeof(struct group *));
     s->status = err_calloc(config->group_count, sizeof *s->status);
     s->status_list = err_calloc(config->group_count, sizeof(Relais__GroupStatus *));

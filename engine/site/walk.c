@@ -65,6 +65,11 @@ static int io_error(const struct walk *w, uint16_t i, int res, uint64_t off, str
                   config->name, config->path, off);
 }
 
+static uint64_t region_end(const struct walk_volume *v, uint64_t off)
+{
+    return v->size - off < REGION_SIZE ? v->size : off + REGION_SIZE;
+}
+
 /* How many whole regions from this one on are holes of the volume; the last may be short. */
 static uint64_t hole_regions(const struct walk_volume *v, uint64_t off)
 {
@@ -108,9 +113,47 @@ int walk_next(struct walk *w, struct walk_region *out, struct err *e)
             pass(w, holes < zero ? holes : zero);
             continue;
         }
-        *out = (struct walk_region){w->volume, w->region, holes > 0};
+        *out = (struct walk_region){w->volume, w->region, holes > 0,
+                                    v->run.data && v->run.end >= region_end(v, off)};
         pass(w, 1);
         return 1;
+    }
+    return 0;
+}
+
+/* Reads [start, end) of the volume, whole sectors of the region that begins at off; behind the end
+ * of the volume it is zero. */
+static int read_sectors(const struct walk_volume *v, struct slot *s, uint64_t off, uint64_t start,
+                        uint64_t end)
+{
+    uint32_t first = (uint32_t)((start - off) / SECTOR_SIZE);
+    uint32_t last = (uint32_t)((end - off + SECTOR_SIZE - 1) / SECTOR_SIZE);
+    uint64_t stop = end < v->size ? end : v->size;
+    memset(s->plain + (stop - off), 0, (size_t)(off + (uint64_t)last * SECTOR_SIZE - stop));
+    for (uint32_t i = first; i < last; i++)
+        s->region.present[i / 64] |= UINT64_C(1) << (i % 64);
+    return fio_read_all(v->fd, s->plain + (start - off), (size_t)(stop - start), start);
+}
+
+/* Reads where there is data: a page here and there in a sparse volume costs a page. */
+static int read_runs(const struct walk_volume *v, struct slot *s, uint64_t off, uint64_t end)
+{
+    uint64_t at = off;
+    while (at < end) {
+        struct io_run run;
+        uint64_t stop;
+        int res = fio_run(v->fd, at, &run);
+        if (res < 0)
+            return res;
+        stop = run.end < end ? run.end : end;
+        if (run.data) { /* file systems with small blocks: whole sectors all the same */
+            uint64_t start = at / SECTOR_SIZE * SECTOR_SIZE;
+            stop = (stop + SECTOR_SIZE - 1) / SECTOR_SIZE * SECTOR_SIZE;
+            res = read_sectors(v, s, off, start, stop);
+            if (res < 0)
+                return res;
+        }
+        at = stop;
     }
     return 0;
 }
@@ -119,18 +162,16 @@ int walk_read(struct walk *w, const struct walk_region *at, struct slot *s, stru
 {
     struct walk_volume *v = &w->volumes[at->volume];
     struct region *r = &s->region;
-    uint64_t off = at->region * REGION_SIZE;
-    size_t len = v->size - off < REGION_SIZE ? (size_t)(v->size - off) : REGION_SIZE;
-    size_t padded = (len + SECTOR_SIZE - 1) / SECTOR_SIZE * SECTOR_SIZE;
-    int res;
+    uint64_t off = at->region * REGION_SIZE, end = region_end(v, off);
+    int res = 0;
     r->first = at->region * REGION_SECTORS;
-    r->sectors = (uint32_t)(padded / SECTOR_SIZE);
-    r->hole = at->hole;
-    if (!at->hole) {
-        res = fio_read_all(v->fd, s->plain, len, off);
-        if (res < 0)
-            return io_error(w, at->volume, res, off, e);
-        memset(s->plain + len, 0, padded - len);
-    }
+    r->sectors = (uint32_t)((end - off + SECTOR_SIZE - 1) / SECTOR_SIZE);
+    memset(r->present, 0, sizeof r->present);
+    if (at->whole)
+        res = read_sectors(v, s, off, off, end);
+    else if (!at->hole)
+        res = read_runs(v, s, off, end);
+    if (res < 0)
+        return io_error(w, at->volume, res, off, e);
     return hashindex_read(&w->indexes->volumes[at->volume].index, at->region, s->known, e);
 }

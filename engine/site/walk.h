@@ -26,7 +26,7 @@ struct walk {
 struct walk_region {
     uint16_t volume;
     uint32_t region;
-    bool hole;
+    bool hole, whole; /* no data at all; data all through. Else it is found out when it is read */
 };
 
 /* Opens the volumes and takes their sizes. Errors: NOENT, IO, LIMIT, naming the volume. (waits) */

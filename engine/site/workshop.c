@@ -6,13 +6,10 @@
 #define PART_BUFFERS 5u
 
 void workshop_init(struct workshop *w, struct spool *spool, const struct key_secret *sign,
-                   int level, uint64_t delta_max, unsigned workers)
+                   int level, uint64_t delta_max, unsigned slots)
 {
-    *w = (struct workshop){.spool = spool,
-                           .sign = sign,
-                           .level = level,
-                           .delta_max = delta_max,
-                           .slot_count = workers + 2};
+    *w = (struct workshop){
+        .spool = spool, .sign = sign, .level = level, .delta_max = delta_max, .slot_count = slots};
     w->slots = err_calloc(w->slot_count, sizeof *w->slots);
     for (unsigned i = 0; i < w->slot_count; i++)
         workshop_give(w, &w->slots[i]);

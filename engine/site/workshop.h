@@ -31,9 +31,10 @@ struct workshop {
     struct fiber_cond cut_ended;
 };
 
-/* workers: CPU threads of the loop; two slots more, so that reading and writing go on meanwhile. */
+/* slots: regions under way at once, of all cuts; two more than CPU threads let reading and writing
+ * go on meanwhile. */
 void workshop_init(struct workshop *w, struct spool *spool, const struct key_secret *sign,
-                   int level, uint64_t delta_max, unsigned workers);
+                   int level, uint64_t delta_max, unsigned slots);
 void workshop_done(struct workshop *w);
 /* NULL when the fiber was cancelled. (waits) */
 struct slot *workshop_take(struct workshop *w);

@@ -1,4 +1,5 @@
 /* Objects as files. */
+#include "bulk.h"
 #include "dir.h"
 #include "store_name.h"
 #include "store_pick.h"
@@ -37,13 +38,14 @@ void dir_object_path(const struct dir_store *s, const char *site, const char *na
 
 static int write_tmp(const char *path, const void *data, size_t len)
 {
-    int fd = fio_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), r;
-    if (fd < 0)
-        return fd;
-    r = fio_write_all(fd, data, len, 0);
+    struct bulk file;
+    int r = bulk_open(&file, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (r < 0)
+        return r;
+    r = bulk_write_all(&file, data, len, 0);
     if (r >= 0)
-        r = fio_sync(fd, true);
-    fio_close_always(fd);
+        r = bulk_sync(&file);
+    bulk_close_always(&file);
     return r < 0 ? r : 0;
 }
 

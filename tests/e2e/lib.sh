@@ -12,6 +12,7 @@ declare -A pid=()
 finish() {
     local status=$? p
     trap - EXIT
+    exec 2>/dev/null # the shell tells of each process it finds killed
     for p in "${pid[@]}"; do kill -9 "$p" 2>/dev/null || true; done
     wait 2>/dev/null || true
     if [ $status -eq 0 ]; then rm -rf "$dir"; else echo "left behind for a look: $dir"; fi

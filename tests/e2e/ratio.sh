@@ -22,7 +22,7 @@ cli site mark records --label seed >/dev/null || fail "mark"
 delta=$(find "$dir/site/spool" -name '*.delta')
 cli site inspect "$delta" --json >"$dir/inspect.json" || fail "inspect"
 frames=$(jq -r .frame_bytes "$dir/inspect.json")
-extents=$(jq -r .extents "$dir/inspect.json")
+extents=$(jq -r .extent_count "$dir/inspect.json")
 file=$(stat -c %s "$delta")
 [ "$extents" -ge 7000 ] || fail "only $extents extents"
 # And the frames are what zstd itself makes of such a page.

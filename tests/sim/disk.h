@@ -86,6 +86,8 @@ void inode_unlock(struct inode *i, const void *owner);
 void disk_poke(struct disk *d, const char *path, uint64_t off, const void *buf, size_t len);
 /* The whole file as readers see it, malloc'd; NULL when there is none. */
 uint8_t *disk_peek(struct disk *d, const char *path, size_t *len);
+/* Removes everything below a directory, durably. */
+void disk_wipe(struct disk *d, const char *path);
 /* Flips one bit of the file's durable and visible content. */
 void disk_rot(struct disk *d, const char *path, uint64_t off);
 

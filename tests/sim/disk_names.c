@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -513,6 +514,25 @@ void disk_poke(struct disk *d, const char *path, uint64_t off, const void *buf, 
     disk_release(i);
     along(d, path, sync_all);
     d->capacity = capacity;
+    d->lies = lies;
+}
+
+void disk_wipe(struct disk *d, const char *path)
+{
+    struct io_names names;
+    struct disk_lies lies = d->lies;
+    if (disk_list(d, path, &names) < 0)
+        return;
+    for (size_t n = 0; n < names.count; n++) {
+        char *child = err_malloc(strlen(path) + strlen(names.names[n]) + 2);
+        (void)sprintf(child, "%s/%s", path, names.names[n]);
+        if (disk_unlink(d, child) == -EISDIR)
+            disk_wipe(d, child);
+        free(child);
+    }
+    io_names_free(&names);
+    d->lies = (struct disk_lies){0};
+    (void)sync_all(d, path);
     d->lies = lies;
 }
 

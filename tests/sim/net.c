@@ -100,9 +100,13 @@ unsigned net_join(struct net *w, struct node *n)
     return i;
 }
 
-void net_leave(struct net *w, unsigned number)
+bool net_leave(struct net *w, unsigned number)
 {
     w->nodes[number] = NULL;
+    for (unsigned i = 0; i < NET_NODES; i++)
+        if (w->nodes[i])
+            return false;
+    return true;
 }
 
 struct net_path *net_path(struct net *w, const struct node *from, const struct node *to)

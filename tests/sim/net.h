@@ -15,7 +15,8 @@
 struct net *net_new(struct world *w);
 void net_free(struct net *w);
 unsigned net_join(struct net *w, struct node *n);
-void net_leave(struct net *w, unsigned number);
+/* True when it was the last one. */
+bool net_leave(struct net *w, unsigned number);
 
 struct net_path {
     uint64_t latency, jitter; /* ns */

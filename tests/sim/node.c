@@ -317,7 +317,10 @@ void node_free(struct node *n)
     if (!n)
         return;
     ASSERT(!n->live);
-    net_leave(n->w->net, n->number);
+    if (net_leave(n->w->net, n->number)) {
+        net_free(n->w->net);
+        n->w->net = NULL;
+    }
     disk_free(n->disk);
     free(n);
 }

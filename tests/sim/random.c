@@ -42,6 +42,7 @@ void sim_random_seed(uint64_t seed)
     static const RAND_METHOD ssl = {
         .bytes = ssl_bytes, .pseudorand = ssl_bytes, .status = ssl_status};
     rng_seed(&stream, seed, UINT64_MAX);
+    ASSERT(sodium_init() >= 0); /* it stirs the source that it finds, so it comes first */
     ASSERT(randombytes_set_implementation(&sodium) == 0);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* a provider would be 300 lines */

@@ -23,7 +23,7 @@
 #define SEED_SECONDS 120u /* of real time: a seed that takes longer hangs */
 #define PLANT_SEEDS  40u  /* within so many seeds a planted bug must be caught */
 
-static const struct scenario *const scenarios[] = {&scenario_store};
+static const struct scenario *const scenarios[] = {&scenario_store, &scenario_territory};
 #define SCENARIOS (sizeof scenarios / sizeof scenarios[0])
 
 static const char *const plants[] = {
@@ -41,7 +41,7 @@ struct options {
 /* What a child tells its parent, in shared memory. */
 struct verdict {
     bool done, failed;
-    uint64_t events, virtual_ns, digest;
+    uint64_t events, virtual_ns, digest, checked, complete;
     uint64_t count[FAULT_KINDS];
     char failure[512];
 };
@@ -62,6 +62,8 @@ static void report(struct world *w)
     verdict->events = w->events;
     verdict->virtual_ns = w->now - w->started;
     verdict->digest = w->digest;
+    verdict->checked = w->checked;
+    verdict->complete = w->complete;
     memcpy(verdict->count, w->count, sizeof verdict->count);
     memcpy(verdict->failure, w->failure, sizeof verdict->failure);
 }
@@ -134,7 +136,7 @@ static bool run_seed(const struct scenario *s, uint64_t seed, enum plant plant, 
 }
 
 struct totals {
-    uint64_t seeds, events, virtual_ns, count[FAULT_KINDS];
+    uint64_t seeds, events, virtual_ns, checked, complete, count[FAULT_KINDS];
     double began;
 };
 
@@ -143,6 +145,8 @@ static void add(struct totals *t)
     t->seeds++;
     t->events += verdict->events;
     t->virtual_ns += verdict->virtual_ns;
+    t->checked += verdict->checked;
+    t->complete += verdict->complete;
     for (unsigned i = 0; i < FAULT_KINDS; i++)
         t->count[i] += verdict->count[i];
 }
@@ -154,6 +158,9 @@ static void print_totals(const struct totals *t, const char *what)
                  " events in %.1f s (%.0f events/s)\n",
                  what, t->seeds, (double)t->virtual_ns / 3.6e12, t->events, took,
                  (double)t->events / took);
+    (void)printf("  recovery points applied      %10" PRIu64
+                 "\n  ... and equal to a cut       %10" PRIu64 "\n",
+                 t->checked, t->complete);
     for (unsigned i = 0; i < FAULT_KINDS; i++)
         if (i != FAULT_LIE)
             (void)printf("  %-28s %10" PRIu64 "\n", fault_text((enum fault)i), t->count[i]);

@@ -305,7 +305,7 @@ static void rot(struct bench *b)
     if (m->acked == 0)
         return;
     object_name(name, m, m->acked, 0);
-    (void)snprintf(path, sizeof path, ROOT "/sites/" SITE "/objects/%.*s/%.3s+%s",
+    (void)snprintf(path, sizeof path, ROOT "/sites/" SITE "/objects/%.*s+/%.3s+%s",
                    (int)strlen(m->group) + 14, name, name + strlen(m->group) + 14,
                    name + strlen(m->group) + 18);
     content = disk_peek(node_disk(b->node), path, &len);

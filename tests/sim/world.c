@@ -132,6 +132,12 @@ void world_run_until(struct world *w, uint64_t at)
         w->now = at;
 }
 
+void world_run_events(struct world *w, uint64_t n, uint64_t at)
+{
+    while (n-- > 0 && w->heap_len > 0 && w->heap[0]->at <= at && world_step(w))
+        ;
+}
+
 bool world_fault(struct world *w, enum fault f)
 {
     bool happens = rng_chance(&w->rng, w->chance[f]) && !w->calm;

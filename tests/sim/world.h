@@ -27,6 +27,7 @@
     X(CRASH, "crash")                                                                              \
     X(KILL, "process killed")                                                                      \
     X(BIT_ROT, "sector rotted")                                                                    \
+    X(WIPED, "site lost its state")                                                                \
     X(REFUSED, "connect refused")           /* drawn */                                            \
     X(RESET, "connection reset")            /* drawn, per send */                                  \
     X(HALF_CLOSE, "connection half closed") /* drawn, per send */                                  \
@@ -66,6 +67,8 @@ struct world {
     uint64_t events, instant_events;
     uint32_t chance[FAULT_KINDS]; /* per million opportunities */
     uint64_t count[FAULT_KINDS];
+    uint64_t checked,
+        complete;    /* recovery points applied by the checkers, and compared with a cut */
     bool calm;       /* no drawn faults any more */
     bool verbose;    /* print the trace as it happens, every completion included */
     uint64_t digest; /* of everything that completed: two runs of a seed must agree */
@@ -87,6 +90,9 @@ void world_forget(struct world *w, struct world_event *e);
 bool world_step(struct world *w);
 /* Runs all events up to that time, or until the world failed; then it is that time. */
 void world_run_until(struct world *w, uint64_t at);
+
+/* At most n events, none later than `at`. */
+void world_run_events(struct world *w, uint64_t n, uint64_t at);
 
 /* Whether this fault happens now; counts it when it does. */
 bool world_fault(struct world *w, enum fault f);

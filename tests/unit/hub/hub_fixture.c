@@ -119,7 +119,11 @@ static int faulty_list(struct store *s, const char *site, const char *prefix, co
 static int faulty_head(struct store *s, const char *site, const char *group, struct store_head *out,
                        struct err *e)
 {
-    return real_of(s)->ops->head(real_of(s), site, group, out, e);
+    struct hub_fixture *f = ((struct faulty *)s)->f;
+    int rc = f->real->ops->head(f->real, site, group, out, e);
+    if (f->slow_heads)
+        (void)fiber_sleep(++f->heads * f->slow_heads);
+    return rc;
 }
 
 static int faulty_move(struct store *s, const char *site, const char *group,

@@ -73,6 +73,9 @@ struct hub_fixture {
     /* The next so many puts fail with SPACE; moves of a head happen but report AGAIN. */
     unsigned fail_puts, lose_moves;
     unsigned puts; /* that came */
+    /* Heads that are read arrive late: the n-th after n times this. */
+    uint64_t slow_heads;
+    unsigned heads;
 };
 /* memory: hub_memory. */
 void fixture_start(struct hub_fixture *f, uint64_t memory, unsigned connections);

@@ -237,6 +237,48 @@ static void several_deltas_are_offered_at_once_and_committed_in_order(void **sta
     hub_run(pipelined, NULL);
 }
 
+/* The offer is on its way while its parent is committed: whichever the hub sees first, it continues
+ * history. */
+static void overtaken(void *arg)
+{
+    struct hub_fixture f;
+    struct test_delta one, two;
+    struct call commit = {.expect = FRAME_Committed}, offer = {.expect = FRAME_Need};
+    char group[] = "records";
+    Relais__Commit ask;
+    Relais__Offer m;
+    (void)arg;
+    fixture_start(&f, MEMORY, 8);
+    delta_random(&one, 1, NULL, 1);
+    delta_random(&two, 2, &one, 1);
+    struct caller *c = client(&f, BETHUNE);
+    MUST(send_offer(c, "records", &one, NULL, NULL, err));
+    MUST(send_part(c, &one, 0, false, err));
+    relais__commit__init(&ask);
+    ask.group = group;
+    ask.digest = (ProtobufCBinaryData){DIGEST_LEN, one.digest.b};
+    relais__offer__init(&m);
+    m.group = group;
+    f.slow_heads = 20 * IO_MS;
+    MUST(call_start(c, &commit, FRAME_Commit, &ask.base, NULL, 0, err));
+    MUST(call_start(c, &offer, FRAME_Offer, &m.base, two.manifest, two.manifest_len, err));
+    MUST(call_wait(&commit, err));
+    MUST(call_wait(&offer, err));
+    call_end(&commit);
+    call_end(&offer);
+    f.slow_heads = 0;
+    MUST(send_all(c, &two, err));
+    caller_free(c);
+    fixture_stop(&f);
+    delta_free(&one);
+    delta_free(&two);
+}
+static void an_offer_that_crosses_the_commit_of_its_parent_is_taken(void **state)
+{
+    (void)state;
+    hub_run(overtaken, NULL);
+}
+
 static void damaged(void *arg)
 {
     struct hub_fixture f;
@@ -442,6 +484,7 @@ int main(void)
         cmocka_unit_test(a_wrong_signature_site_or_group_is_refused),
         cmocka_unit_test(a_gap_a_fork_and_a_step_back_are_refused),
         cmocka_unit_test(several_deltas_are_offered_at_once_and_committed_in_order),
+        cmocka_unit_test(an_offer_that_crosses_the_commit_of_its_parent_is_taken),
         cmocka_unit_test(nothing_is_committed_before_every_part_is_right_and_twice_is_once),
         cmocka_unit_test(a_full_store_is_reported_and_a_lost_answer_of_the_store_looked_up),
         cmocka_unit_test(of_two_deltas_that_race_for_one_rp_one_wins),

@@ -305,6 +305,15 @@ static void a_deadline_called_off_does_not_hold_up_the_loop(void **state)
     assert_int_equal(g.res, 0);
     assert_int_equal(h->now, 1000);
     assert_true(fiber_idle(&h->io));
+
+    /* Nor while the fiber that set it waits to be joined. */
+    struct fiber *f = fiber_spawn(&h->io, "gate", pass, &g);
+    (void)hand_turn(h);
+    fiber_wake_one(&g.cond);
+    hand_run(h);
+    assert_true(fiber_finished(f));
+    assert_int_equal(h->now, 1000);
+    fiber_join(f);
 }
 
 static void an_earlier_deadline_overtakes_a_later_one(void **state)

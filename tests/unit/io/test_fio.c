@@ -205,7 +205,7 @@ static void receive(void *arg)
     uint64_t start = io_now(fiber_io());
     expect(fio_recv(fds[0], buf, sizeof buf, 20 * IO_MS) == -ETIMEDOUT);
     expect(io_now(fiber_io()) - start >= 20 * IO_MS);
-    expect(fio_send_all(fds[1], "abc", 3, IO_S) == 0);
+    expect(fio_send_all(fds[1], "abc", 3, 60 * IO_S) == 0);
     expect(fio_recv(fds[0], buf, sizeof buf, FIBER_FOREVER) == 3);
     /* Nobody reads: it stops when no more goes in. */
     expect(fio_send_all(fds[1], big, 4 << 20, 20 * IO_MS) == -ETIMEDOUT);
@@ -229,8 +229,8 @@ static void serve(void *arg)
     char buf[1000];
     fd = fio_accept(*listener, NULL);
     expect(fd >= 0);
-    while ((n = fio_recv(fd, buf, sizeof buf, IO_S)) > 0)
-        expect(fio_send_all(fd, buf, (size_t)n, IO_S) == 0);
+    while ((n = fio_recv(fd, buf, sizeof buf, 60 * IO_S)) > 0)
+        expect(fio_send_all(fd, buf, (size_t)n, 60 * IO_S) == 0);
     expect(n == 0);
     fio_close_always(fd);
 }
@@ -246,15 +246,15 @@ static void echo(void *arg)
     listener = fio_listen(&addr, 0600);
     expect(listener >= 0);
     server = fiber_spawn(fiber_io(), "server", serve, &listener);
-    fd = fio_connect(&addr, IO_S);
+    fd = fio_connect(&addr, 60 * IO_S);
     expect(fd >= 0);
     for (int i = 0; i < 1000; i++) {
         int got = 0;
         memset(buf, i, sizeof buf);
-        expect(fio_send_all(fd, buf, sizeof buf, IO_S) == 0);
+        expect(fio_send_all(fd, buf, sizeof buf, 60 * IO_S) == 0);
         memset(buf, i + 1, sizeof buf);
         while (got < (int)sizeof buf) {
-            int n = fio_recv(fd, buf + got, sizeof buf - (size_t)got, IO_S);
+            int n = fio_recv(fd, buf + got, sizeof buf - (size_t)got, 60 * IO_S);
             expect(n > 0);
             if (n <= 0)
                 break;
@@ -336,7 +336,7 @@ static void work_much(void *arg)
     (void)arg;
     for (int i = 0; i < 2000; i++)
         expect(fio_work(i % 2 ? IO_WORK_CPU : IO_WORK_BLOCKING, add_one, &n) == i + 1);
-    expect(fio_command("exit 4", IO_S) == 4);
+    expect(fio_command("exit 4", 60 * IO_S) == 4);
 }
 
 static void work_and_commands_give_their_result(void **state)

@@ -1,6 +1,7 @@
 /* tls: a link is with the peer whose key is pinned, over TLS 1.3, untouched by anyone between;
  * whoever else calls is told apart by name, quickly, and harms nothing. */
 #include "net_fixture.h"
+#include "tls.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -399,6 +400,71 @@ static void a_line_cut_within_a_frame_is_a_network_error(void *arg)
     between_end(&b);
 }
 
+/* ---- keys that age ---- */
+
+struct updater {
+    int fd;
+    int updates; /* KeyUpdate messages that came back */
+    bool replied;
+};
+
+static void count_updates(int write_p, int version, int content_type, const void *buf, size_t len,
+                          SSL *ssl, void *arg)
+{
+    struct updater *u = arg;
+    (void)version;
+    (void)ssl;
+    if (!write_p && content_type == SSL3_RT_HANDSHAKE && len > 0 &&
+        *(const uint8_t *)buf == SSL3_MT_KEY_UPDATE)
+        u->updates++;
+}
+
+/* A pinned peer with OpenSSL's own hands: asks for new keys, sends a frame, then listens. */
+static void *update_keys(void *arg)
+{
+    struct updater *u = arg;
+    struct tls_verdict v = {0};
+    struct timeval patience = {.tv_sec = 5};
+    struct err e = ERR_INIT;
+    uint8_t frame[FRAME_HEADER_LEN], byte;
+    SSL *ssl;
+    if (tls_open(&ssl, net_tls(NET_LENS), false, BIO_new_socket(u->fd, BIO_NOCLOSE), &v, &e) < 0)
+        return NULL;
+    SSL_set_msg_callback(ssl, count_updates);
+    SSL_set_msg_callback_arg(ssl, u);
+    frame_header_encode(frame, &(struct frame_header){.type = FRAME_Ping});
+    if (SSL_connect(ssl) == 1 && SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) == 1 &&
+        SSL_write(ssl, frame, sizeof frame) == sizeof frame) {
+        (void)setsockopt(u->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        u->replied = SSL_read(ssl, &byte, 1) == 1;
+    }
+    SSL_free(ssl);
+    ERR_clear_error();
+    close(u->fd);
+    return NULL;
+}
+
+static void a_peer_that_asks_for_new_keys_gets_them_with_the_next_frame(void *arg)
+{
+    struct updater u = {0};
+    struct link *l = NULL;
+    struct err e = ERR_INIT;
+    pthread_t thread;
+    int fds[2];
+    (void)arg;
+    net_socketpair(fds);
+    u.fd = fds[0];
+    assert_int_equal(pthread_create(&thread, NULL, update_keys, &u), 0);
+    assert_int_equal(link_tls_accept(&l, fds[1], net_tls(NET_ARRAS), 5 * IO_S, &e), 0);
+    assert_int_equal(recv_once(l, &e), 0);
+    send_text(l, "under new keys");
+    assert_int_equal(recv_once(l, &e), -ERR_NET); /* the peer has heard enough and leaves */
+    pthread_join(thread, NULL);
+    assert_int_equal(u.updates, 1);
+    assert_true(u.replied);
+    link_close(l);
+}
+
 /* ---- */
 
 #define IN_LOOP(name)                                                                              \
@@ -421,7 +487,8 @@ static void a_line_cut_within_a_frame_is_a_network_error(void *arg)
     X(nothing_plain_passes_between)                                                                \
     X(a_flipped_bit_in_a_frame_breaks_the_link)                                                    \
     X(a_flipped_bit_in_the_handshake_ends_it)                                                      \
-    X(a_line_cut_within_a_frame_is_a_network_error)
+    X(a_line_cut_within_a_frame_is_a_network_error)                                                \
+    X(a_peer_that_asks_for_new_keys_gets_them_with_the_next_frame)
 TESTS(IN_LOOP)
 
 static int set_up(void **state)

@@ -318,6 +318,114 @@ static void a_flipped_byte_anywhere_is_found_and_named_and_the_target_untouched(
 
 /* ---- resuming ---- */
 
+/* A loop device full of ones, as if it had been used before. */
+static bool device_make(struct world *w, unsigned mib, char *dst, size_t cap)
+{
+    char command[600], out[160];
+    void *p = NULL;
+    size_t len = 0;
+    (void)snprintf(out, sizeof out, "%s/device", w->f.dir);
+    (void)snprintf(command, sizeof command,
+                   "head -c %uM /dev/zero | tr '\\0' '\\377' > %s/disk && "
+                   "losetup -f --show %s/disk > %s 2> /dev/null",
+                   mib, w->f.dir, w->f.dir, out);
+    if (fio_command(command, 10 * IO_S) != 0)
+        return false;
+    MUST(fio_load_file(out, 100, &p, &len, err));
+    assert_true(len > 1 && len < cap);
+    memcpy(dst, p, len);
+    dst[len - 1] = '\0';
+    free(p);
+    return true;
+}
+
+static void device_free(const char *path)
+{
+    char command[160];
+    (void)snprintf(command, sizeof command, "losetup -d %s", path);
+    assert_int_equal(fio_command(command, 10 * IO_S), 0);
+}
+
+static void assert_device(struct world *w, const char *path, unsigned rp, size_t device)
+{
+    uint8_t *p = err_malloc(device);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, p, device, 0), device);
+    close(fd);
+    assert_memory_equal(p, w->m.image[rp], w->m.size[rp]);
+    for (size_t i = w->m.size[rp]; i < device; i++)
+        assert_int_equal(p[i], 0xff);
+    free(p);
+}
+
+static bool no_devices;
+
+static void onto_device(void *arg)
+{
+    struct world w;
+    char path[100];
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    no_devices = !device_make(&w, 12, path, sizeof path);
+    if (!no_devices) {
+        REFUSED(ERR_EXISTS, "--force", restore(&w, 5, path, false, NULL, err));
+        /* Holes of the volume are zeroes on the device; what is behind the volume stays. */
+        MUST(restore(&w, 5, path, true, NULL, err));
+        assert_device(&w, path, 5, 12 * MIB);
+        MUST(restore(&w, 2, path, true, NULL, err));
+        assert_device(&w, path, 2, 12 * MIB);
+        device_free(path);
+        assert_true(device_make(&w, 2, path, sizeof path));
+        REFUSED(ERR_SPACE, "large enough", restore(&w, 5, path, true, NULL, err));
+        device_free(path);
+    }
+    world_stop(&w);
+}
+static void a_block_device_is_overwritten_whole_and_no_further(void **state)
+{
+    (void)state;
+    hub_run(onto_device, NULL);
+    if (no_devices) {
+        print_message("no loop device to be had here (losetup needs root)\n");
+        skip();
+    }
+}
+
+static void foreign_part(void *arg)
+{
+    struct world a, b;
+    uint8_t byte = 0;
+    (void)arg;
+    world_start(&a);
+    world_open(&a);
+    const struct manifest *m = reader_manifest(a.r, 1);
+    flip_byte(&a, 1, m->index_place - 1);
+    REFUSED(ERR_AUTH, "@1, volume data", restore(&a, 1, a.target, false, NULL, err));
+    assert_true(exists(a.part) && exists(a.state));
+    /* The same volume, size and plan, but of another history: nothing in the part counts. */
+    int fd = open(a.part, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, 0), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, 0), 1);
+    close(fd);
+    world_start(&b);
+    world_open(&b);
+    memcpy(b.target, a.target, sizeof b.target);
+    MUST(restore(&b, 1, b.target, false, NULL, err));
+    assert_restored(&b, 1);
+    assert_false(exists(a.state));
+    world_stop(&b);
+    world_stop(&a);
+}
+static void a_part_of_another_history_is_not_continued(void **state)
+{
+    (void)state;
+    hub_run(foreign_part, NULL);
+}
+
 struct interruption {
     struct world *w;
     struct fiber *fiber;
@@ -408,6 +516,8 @@ int main(void)
         cmocka_unit_test(a_wrong_key_is_refused_naming_the_right_one),
         cmocka_unit_test(a_flipped_byte_anywhere_is_found_and_named_and_the_target_untouched),
         cmocka_unit_test(a_restore_that_failed_continues_where_it_was),
+        cmocka_unit_test(a_block_device_is_overwritten_whole_and_no_further),
+        cmocka_unit_test(a_part_of_another_history_is_not_continued),
         cmocka_unit_test(an_interrupted_restore_leaves_no_target_and_continues),
     };
     return cmocka_run_group_tests(tests, hub_keys_make, hub_keys_free);

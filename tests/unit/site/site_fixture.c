@@ -165,7 +165,7 @@ void bench_open(struct bench *b, struct fixture *f)
     memset(b, 0, sizeof *b);
     b->f = f;
     spool_init(&b->spool, f->spool_dir, f->config.spool_budget, f->config.spool_reserve);
-    workshop_init(&b->shop, &b->spool, f->sign, f->config.compression, f->config.delta_max, 2);
+    workshop_init(&b->shop, &b->spool, f->sign, f->config.compression, f->config.delta_max, 4);
     MUST(keyring_init(&b->keyring, &f->config, &f->group, &b->err), &b->err);
     MUST(chain_open(&b->chain, &b->spool, f->state_dir, f->config.name, f->group.name,
                     key_public(f->sign), &b->err),

@@ -1,0 +1,352 @@
+#include "check.h"
+
+#include "check_delta.h"
+#include "err.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEAD_LEN 546u /* see the drawing in engine/store/dir_head.c */
+#define SLOT_LEN 1024u
+
+struct cut {
+    uint64_t number;
+    uint64_t *sums[CHECK_VOLUMES]; /* one per sector */
+};
+
+struct check {
+    struct world *w;
+    struct disk *disk;
+    char root[128], site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
+    struct check_image image;
+    struct cut *cuts;
+    size_t cut_count, cut_cap;
+    struct digest *digests; /* of each RP that was seen, by RP; zero where none ended there */
+    uint64_t digest_count;
+    uint64_t acked, marked; /* an RP; a cut */
+    /* how far the image is */
+    uint64_t rp, complete_cut;
+    struct digest tip;
+};
+
+struct check *check_new(struct world *w, struct disk *hub, const char *root, const char *site,
+                        const char *group, const struct key_public *signer,
+                        struct key_secret *restore)
+{
+    struct check *c = err_calloc(1, sizeof *c);
+    c->w = w;
+    c->disk = hub;
+    (void)snprintf(c->root, sizeof c->root, "%s", root);
+    (void)snprintf(c->site, sizeof c->site, "%s", site);
+    (void)snprintf(c->group, sizeof c->group, "%s", group);
+    c->image.site = c->site;
+    c->image.group = c->group;
+    c->image.signer = signer;
+    c->image.restore = restore;
+    return c;
+}
+
+void check_free(struct check *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->cut_count; i++)
+        for (unsigned v = 0; v < c->image.count; v++)
+            free(c->cuts[i].sums[v]);
+    for (unsigned v = 0; v < c->image.count; v++)
+        free(c->image.volumes[v].content);
+    free(c->cuts);
+    free(c->digests);
+    free(c);
+}
+
+void check_add_volume(struct check *c, const char *name, uint64_t size)
+{
+    struct check_volume *v = &c->image.volumes[c->image.count++];
+    ASSERT(c->image.count <= CHECK_VOLUMES);
+    (void)snprintf(v->name, sizeof v->name, "%s", name);
+    v->size = size;
+    v->sectors = (size + SECTOR_SIZE - 1) / SECTOR_SIZE;
+    v->content = err_calloc(v->sectors, SECTOR_SIZE);
+}
+
+/* ---- the model ---- */
+
+static uint64_t sum_of(const uint8_t *p, size_t len)
+{
+    uint64_t h = len;
+    for (size_t i = 0; i < len; i += 8) {
+        uint64_t word = 0;
+        memcpy(&word, p + i, len - i < 8 ? len - i : 8);
+        h = (h ^ word) * UINT64_C(0x9fb21c651e98df25);
+        h ^= h >> 29;
+    }
+    return h;
+}
+
+static size_t sector_len(const struct check_volume *v, uint64_t sector)
+{
+    uint64_t left = v->size - sector * SECTOR_SIZE;
+    return left < SECTOR_SIZE ? (size_t)left : SECTOR_SIZE;
+}
+
+void check_cut(struct check *c, uint64_t number, const uint8_t *const contents[])
+{
+    struct cut *cut;
+    if (c->cut_count == c->cut_cap) {
+        c->cut_cap = c->cut_cap ? 2 * c->cut_cap : 16;
+        c->cuts = err_realloc(c->cuts, c->cut_cap * sizeof *c->cuts);
+    }
+    cut = &c->cuts[c->cut_count++];
+    cut->number = number;
+    for (unsigned i = 0; i < c->image.count; i++) {
+        const struct check_volume *v = &c->image.volumes[i];
+        cut->sums[i] = err_calloc(v->sectors, sizeof *cut->sums[i]);
+        for (uint64_t s = 0; s < v->sectors; s++)
+            cut->sums[i][s] = sum_of(contents[i] + s * SECTOR_SIZE, sector_len(v, s));
+    }
+}
+
+void check_acked(struct check *c, uint64_t rp)
+{
+    if (rp > c->acked)
+        c->acked = rp;
+}
+
+void check_marked(struct check *c, uint64_t rp, uint64_t cut)
+{
+    check_acked(c, rp);
+    if (cut > c->marked)
+        c->marked = cut;
+}
+
+uint64_t check_head_rp(const struct check *c)
+{
+    return c->rp;
+}
+
+uint64_t check_head_cut(const struct check *c)
+{
+    return c->complete_cut;
+}
+
+static const struct cut *find_cut(const struct check *c, uint64_t number)
+{
+    for (size_t i = 0; i < c->cut_count; i++)
+        if (c->cuts[i].number == number)
+            return &c->cuts[i];
+    return NULL;
+}
+
+static bool volume_equal(struct check *c, const struct cut *cut, unsigned i, const uint8_t *content,
+                         const char *what, uint64_t rp)
+{
+    const struct check_volume *v = &c->image.volumes[i];
+    for (uint64_t s = 0; s < v->sectors; s++) {
+        if (sum_of(content + s * SECTOR_SIZE, sector_len(v, s)) == cut->sums[i][s])
+            continue;
+        world_fail(c->w,
+                   "%s/%s: %s %" PRIu64 " differs from cut %" PRIu64
+                   " in volume %s, sector %" PRIu64,
+                   c->site, c->group, what, rp, cut->number, v->name, s);
+        return false;
+    }
+    return true;
+}
+
+static void compare(struct check *c)
+{
+    uint64_t number = bytes_le64(c->image.volumes[0].content);
+    const struct cut *cut = find_cut(c, number);
+    if (!cut) {
+        world_fail(c->w,
+                   "%s/%s: complete RP %" PRIu64 " says that it is cut %" PRIu64
+                   ", which there was not",
+                   c->site, c->group, c->rp, number);
+        return;
+    }
+    if (number < c->complete_cut)
+        world_fail(c->w,
+                   "%s/%s: RP %" PRIu64 " is cut %" PRIu64 ", but an earlier RP is cut %" PRIu64,
+                   c->site, c->group, c->rp, number, c->complete_cut);
+    c->complete_cut = number;
+    for (unsigned i = 0; i < c->image.count; i++)
+        if (!volume_equal(c, cut, i, c->image.volumes[i].content, "RP", c->rp))
+            return;
+}
+
+void check_restored(struct check *c, unsigned volume, const uint8_t *content, size_t len,
+                    uint64_t rp)
+{
+    const struct cut *cut = len >= 8 ? find_cut(c, bytes_le64(content)) : NULL;
+    if (len != c->image.volumes[volume].size || !cut)
+        world_fail(c->w, "%s/%s@%" PRIu64 ": restored %zu bytes that are no cut", c->site, c->group,
+                   rp, len);
+    else
+        (void)volume_equal(c, cut, volume, content, "restored RP", rp);
+}
+
+/* ---- the history ---- */
+
+static uint8_t *load(struct check *c, size_t *len, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+static uint8_t *load(struct check *c, size_t *len, const char *fmt, ...)
+{
+    char path[512];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(path, sizeof path, fmt, ap);
+    va_end(ap);
+    return disk_peek(c->disk, path, len);
+}
+
+/* All objects of a delta, one after the other. */
+static uint8_t *assemble(struct check *c, const struct check_entry *e)
+{
+    uint8_t *file = err_malloc(e->file_len);
+    uint64_t at = 0;
+    char digest[17];
+    bytes_hex(digest, e->digest.b, 8);
+    for (unsigned part = 0; at < e->file_len; part++) {
+        size_t len, want = e->file_len - at < PART_SIZE ? (size_t)(e->file_len - at) : PART_SIZE;
+        uint8_t *p = load(c, &len, "%s/sites/%s/objects/%s/%013" PRIx64 "+/%03" PRIx64 "+%s.%04x",
+                          c->root, c->site, c->group, e->rp >> 12, e->rp & 0xfff, digest, part);
+        if (!p || len != want) {
+            world_fail(c->w, "%s/%s: object %u of committed RP %" PRIu64 " %s", c->site, c->group,
+                       part, e->rp, p ? "has the wrong length" : "is missing");
+            free(p);
+            free(file);
+            return NULL;
+        }
+        memcpy(file + at, p, len);
+        free(p);
+        at += len;
+    }
+    return file;
+}
+
+/* What was acknowledged stays what it was. */
+static void remember(struct check *c, const struct check_entry *e)
+{
+    struct digest *known;
+    if (e->rp >= c->digest_count) {
+        uint64_t count = 2 * e->rp + 16;
+        c->digests = err_realloc(c->digests, count * sizeof *c->digests);
+        memset(c->digests + c->digest_count, 0, (count - c->digest_count) * sizeof *c->digests);
+        c->digest_count = count;
+    }
+    known = &c->digests[e->rp];
+    if (!digest_is_zero(known) && !digest_equal(known, &e->digest) && e->rp <= c->acked)
+        world_fail(c->w, "%s/%s: RP %" PRIu64 ", which was acknowledged, is another one now",
+                   c->site, c->group, e->rp);
+    *known = e->digest;
+}
+
+static bool follow(struct check *c, const struct check_entry *e)
+{
+    struct err err = ERR_INIT;
+    bool complete;
+    uint8_t *file;
+    if (e->rp_first != c->rp + 1 || e->rp < e->rp_first || !digest_equal(&e->parent, &c->tip)) {
+        world_fail(c->w,
+                   "%s/%s: catalog entry %" PRIu64 "-%" PRIu64 " does not continue RP %" PRIu64,
+                   c->site, c->group, e->rp_first, e->rp, c->rp);
+        return false;
+    }
+    file = assemble(c, e);
+    if (!file)
+        return false;
+    if (check_delta_apply(&c->image, e, file, &complete, &err))
+        world_fail(c->w, "%s/%s: committed RP %" PRIu64 ": %s", c->site, c->group, e->rp, err.text);
+    free(file);
+    if (c->w->failed)
+        return false;
+    remember(c, e);
+    c->rp = e->rp;
+    c->tip = e->digest;
+    c->w->checked++;
+    c->w->complete += complete;
+    if (complete)
+        compare(c);
+    return !c->w->failed;
+}
+
+/* From nothing: the hub's disk went back behind what had been seen (but not acknowledged). */
+static void start_over(struct check *c)
+{
+    for (unsigned v = 0; v < c->image.count; v++)
+        memset(c->image.volumes[v].content, 0, c->image.volumes[v].sectors * SECTOR_SIZE);
+    c->rp = c->complete_cut = 0;
+    memset(&c->tip, 0, sizeof c->tip);
+}
+
+/* Walks the catalog's slots behind the RP that the image is at, up to the head. */
+static void walk(struct check *c, const uint8_t *slots, uint64_t count,
+                 const struct check_entry *head)
+{
+    bool again = c->rp > head->rp || (c->rp == head->rp && !digest_equal(&c->tip, &head->digest));
+    if (again)
+        start_over(c);
+    for (uint64_t i = 0; i < count; i++) {
+        struct check_entry e;
+        if (check_entry_decode(&e, slots + i * SLOT_LEN)) {
+            world_fail(c->w, "%s/%s: slot %" PRIu64 " of the catalog is damaged", c->site, c->group,
+                       i);
+            return;
+        }
+        if (e.rp < c->rp || (e.rp == c->rp && digest_equal(&e.digest, &c->tip)))
+            continue;
+        if (e.rp == c->rp ||
+            (c->rp > 0 && e.rp_first == c->rp + 1 && !digest_equal(&e.parent, &c->tip))) {
+            /* Another branch than the one that was seen before it was acknowledged. */
+            if (again)
+                world_fail(c->w, "%s/%s: the catalog forks at RP %" PRIu64, c->site, c->group,
+                           e.rp);
+            if (c->w->failed)
+                return;
+            again = true;
+            start_over(c);
+            i = UINT64_MAX; /* from the first slot */
+            continue;
+        }
+        if (!follow(c, &e))
+            return;
+    }
+    if (c->rp != head->rp || !digest_equal(&c->tip, &head->digest))
+        world_fail(c->w, "%s/%s: the head is RP %" PRIu64 ", the catalog ends with %" PRIu64,
+                   c->site, c->group, head->rp, c->rp);
+}
+
+void check_run(struct check *c)
+{
+    size_t head_len = 0, catalog_len = 0;
+    struct check_entry head = {0};
+    uint64_t slots = 0;
+    uint8_t *h, *catalog;
+    if (c->w->failed)
+        return;
+    h = load(c, &head_len, "%s/sites/%s/heads/%s/head", c->root, c->site, c->group);
+    catalog = load(c, &catalog_len, "%s/sites/%s/heads/%s/catalog", c->root, c->site, c->group);
+    if (h && (head_len != HEAD_LEN || check_entry_decode(&head, h + 16)))
+        world_fail(c->w, "%s/%s: the head file is damaged", c->site, c->group);
+    else if (h)
+        slots = bytes_le64(h + 8);
+    if (head.rp < c->acked)
+        world_fail(c->w, "%s/%s: the head is RP %" PRIu64 ", but RP %" PRIu64 " was acknowledged",
+                   c->site, c->group, head.rp, c->acked);
+    if (!h)
+        start_over(c);
+    else if (!c->w->failed && catalog_len / SLOT_LEN < slots)
+        world_fail(c->w, "%s/%s: the catalog ends before its %" PRIu64 " slots", c->site, c->group,
+                   slots);
+    else if (!c->w->failed)
+        walk(c, catalog, slots, &head);
+    if (c->complete_cut < c->marked)
+        world_fail(c->w,
+                   "%s/%s: a mark of cut %" PRIu64 " was committed, the newest complete RP is "
+                   "cut %" PRIu64,
+                   c->site, c->group, c->marked, c->complete_cut);
+    free(h);
+    free(catalog);
+}

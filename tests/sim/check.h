@@ -1,0 +1,48 @@
+/* check.h: the judge of one group's history at a hub, apart from the code that it judges.
+ *
+ * It reads the files of a dir store straight from the hub's simulated disk, with a walker, a chain
+ * check and an applier of its own, and keeps a model of what the group's volumes were at each cut.
+ * It shares with the engine the pure format code (manifest, index, seal) and nothing of hub, store,
+ * site or reader. Checked, each time:
+ *
+ *   - the head, the catalog and the objects fit together: every byte of every delta is there;
+ *   - manifests are signed, chained without gap or fork, and agree with all digests;
+ *   - each complete RP is byte for byte what the volumes were at one cut, all at the same one, and
+ *     cuts do not go back in time;
+ *   - nothing that the site was told is committed is ever missing, or another than it was. */
+#ifndef SIM_CHECK_H
+#define SIM_CHECK_H
+
+#include "disk.h"
+#include "key.h"
+#include "world.h"
+
+#define CHECK_VOLUMES 4u
+
+struct check;
+
+/* root: the directory of the store. The keys are borrowed. */
+struct check *check_new(struct world *w, struct disk *hub, const char *root, const char *site,
+                        const char *group, const struct key_public *signer,
+                        struct key_secret *restore);
+void check_free(struct check *c);
+void check_add_volume(struct check *c, const char *name, uint64_t size);
+
+/* The volumes at a cut: contents[i] of the i-th volume. Its first 8 bytes are the number of the
+ * cut, the same in all volumes, greater than any before it. */
+void check_cut(struct check *c, uint64_t cut, const uint8_t *const contents[]);
+/* The site says that the hub has committed this RP. */
+void check_acked(struct check *c, uint64_t rp);
+/* A mark returned as committed; it was asked for when this was the least cut that it could mean. */
+void check_marked(struct check *c, uint64_t rp, uint64_t cut);
+/* Somebody restored the volume of that number to these bytes: they must be a cut. */
+void check_restored(struct check *c, unsigned volume, const uint8_t *content, size_t len,
+                    uint64_t rp);
+
+/* Examines what the hub's disk holds now; fails the world when it is wrong. */
+void check_run(struct check *c);
+/* The newest RP seen, and the cut of the newest complete one; 0: none. */
+uint64_t check_head_rp(const struct check *c);
+uint64_t check_head_cut(const struct check *c);
+
+#endif

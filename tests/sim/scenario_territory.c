@@ -1,0 +1,262 @@
+/* scenario_territory.c: whole daemons under every kind of trouble; then the trouble stops, and all
+ * that was written must reach the hub within a bounded time. */
+#include "net.h"
+#include "towns.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DISK_LARGE   (UINT64_C(1) << 34)
+#define CONVERGE_MAX (15 * 60 * IO_S)
+
+static struct place *any_place(struct towns *t)
+{
+    uint64_t i = rng_below(&t->w->rng, 2 * TOWNS_SITES + 3);
+    return i == 0 ? &t->reader : i <= 2 ? &t->hub : &t->sites[i % TOWNS_SITES];
+}
+
+static void cut_link(struct towns *t, const struct place *site)
+{
+    struct rng *r = &t->w->rng;
+    if (rng_chance(r, 600000)) {
+        net_cut(t->w->net, site->node, t->hub.node, true);
+    } else {
+        bool up = rng_chance(r, 500000);
+        net_path(t->w->net, up ? site->node : t->hub.node, up ? t->hub.node : site->node)->lost =
+            true;
+        t->w->count[FAULT_ONE_WAY]++;
+        world_trace(t->w, "the link %s %s loses everything one way", up ? "from" : "to",
+                    site->name);
+    }
+}
+
+static void squeeze(struct towns *t, struct place *p)
+{
+    uint64_t left = rng_skewed(&t->w->rng, 0, 4 << 20);
+    disk_set_capacity(node_disk(p->node), disk_used(node_disk(p->node)) + left);
+    world_trace(t->w, "%s: the disk has %" PRIu64 " KiB left", p->name, left / 1024);
+}
+
+static void rot(struct towns *t)
+{
+    struct io_names names;
+    char path[256];
+    const struct place *p = &t->sites[0];
+    (void)snprintf(path, sizeof path, STORE_ROOT "/sites/%s/objects/%s/0000000000000+", p->name,
+                   p->groups[0].name);
+    if (disk_list(node_disk(t->hub.node), path, &names) < 0)
+        return;
+    if (names.count > 0) {
+        size_t n = strlen(path), len;
+        uint8_t *content;
+        (void)snprintf(path + n, sizeof path - n, "/%s", names.names[names.count - 1]);
+        content = disk_peek(node_disk(t->hub.node), path, &len);
+        if (content && len > 0)
+            disk_rot(node_disk(t->hub.node), path, rng_below(&t->w->rng, len));
+        free(content);
+    }
+    io_names_free(&names);
+}
+
+/* The server room burnt down; the volumes were restored, the daemon starts with nothing but its
+ * keys. Or a part of what it knew is gone. */
+static void wipe(struct towns *t, struct place *site)
+{
+    struct rng *r = &t->w->rng;
+    uint64_t which = rng_below(r, 3);
+    towns_end(t, site, PROC_CRASH, rng_skewed(r, 0, 3 * IO_S));
+    if (which != 0)
+        disk_wipe(node_disk(site->node), TOWNS_STATE);
+    if (which != 1)
+        disk_wipe(node_disk(site->node), TOWNS_SPOOL);
+    t->w->count[FAULT_WIPED]++;
+    world_trace(t->w, "%s: loses its %s", site->name,
+                which == 0   ? "spool"
+                : which == 1 ? "state"
+                             : "spool and state");
+}
+
+/* A bit of one of the site's own files flips, unnoticed until it is read. */
+static void decay(struct towns *t, struct place *site)
+{
+    struct rng *r = &t->w->rng;
+    const struct place_group *g = &site->groups[rng_below(r, site->group_count)];
+    struct io_names names;
+    char path[256];
+    uint8_t *content;
+    size_t len;
+    (void)snprintf(path, sizeof path, "%s/%s", rng_chance(r, 500000) ? TOWNS_STATE : TOWNS_SPOOL,
+                   g->name);
+    if (disk_list(node_disk(site->node), path, &names) < 0)
+        return;
+    if (names.count > 0) {
+        size_t n = strlen(path);
+        (void)snprintf(path + n, sizeof path - n, "/%s", names.names[rng_below(r, names.count)]);
+        content = disk_peek(node_disk(site->node), path, &len);
+        if (content && len > 0) {
+            world_trace(t->w, "%s: a bit of %s flips", site->name, path);
+            disk_rot(node_disk(site->node), path, rng_below(r, len));
+        }
+        free(content);
+    }
+    io_names_free(&names);
+}
+
+static void trouble(struct towns *t)
+{
+    struct rng *r = &t->w->rng;
+    struct place *p = any_place(t), *site = &t->sites[rng_below(r, TOWNS_SITES)];
+    uint64_t pause = rng_chance(r, 200000) ? rng_below(r, 60 * IO_S) : rng_skewed(r, 0, 3 * IO_S);
+    switch (rng_below(r, 18)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+        towns_end(t, p, PROC_CRASH, pause);
+        break;
+    case 4:
+    case 5:
+        towns_end(t, p, PROC_KILL, pause);
+        break;
+    case 6:
+        towns_end(t, p, PROC_STOP, pause);
+        break;
+    case 7:
+    case 8:
+        cut_link(t, site);
+        break;
+    case 9:
+    case 10:
+        net_heal(t->w->net);
+        break;
+    case 11:
+        node_jump(p->node, (int64_t)rng_below(r, 7200 * IO_S) - (int64_t)(3600 * IO_S));
+        break;
+    case 12:
+    case 13:
+        squeeze(t, p);
+        break;
+    case 14:
+        wipe(t, site);
+        break;
+    case 15:
+        decay(t, site);
+        break;
+    default:
+        disk_set_capacity(node_disk(p->node), DISK_LARGE);
+        break;
+    }
+    if (t->plant == PLANT_BIT_ROT)
+        rot(t);
+}
+
+static bool all_finished(const struct towns *t)
+{
+    if (t->reader.restored < 3) /* since the faults stopped */
+        return false;
+    for (unsigned i = 0; i < TOWNS_SITES; i++)
+        for (unsigned g = 0; g < t->sites[i].group_count; g++)
+            if (!t->sites[i].groups[g].finished)
+                return false;
+    return true;
+}
+
+/* Says why a group is not done. */
+static void fail_late(struct towns *t)
+{
+    for (unsigned i = 0; i < TOWNS_SITES; i++) {
+        struct place *p = &t->sites[i];
+        Relais__Status s;
+        relais__status__init(&s);
+        if (p->site)
+            site_status(p->site, &s);
+        else
+            world_fail(t->w, "%s: has not started although nothing is broken any more", p->name);
+        for (size_t g = 0; g < s.n_groups; g++)
+            world_trace(t->w,
+                        "%s/%s: %s, sealed RP %" PRIu64 ", committed RP %" PRIu64 ", error '%s', "
+                        "link '%s'",
+                        p->name, s.groups[g]->group, s.groups[g]->state, s.groups[g]->sealed_rp,
+                        s.groups[g]->committed_rp, s.groups[g]->error, s.link_error);
+        for (unsigned g = 0; g < p->group_count; g++)
+            if (!p->groups[g].finished)
+                world_fail(t->w, "%s/%s has not converged %u minutes after the last fault", p->name,
+                           p->groups[g].name, (unsigned)(CONVERGE_MAX / (60 * IO_S)));
+    }
+    world_fail(t->w, "douai: only %" PRIu64 " restores succeeded after the last fault",
+               t->reader.restored);
+}
+
+static void check_last(struct towns *t)
+{
+    towns_check(t);
+    for (unsigned i = 0; i < TOWNS_SITES; i++)
+        for (unsigned g = 0; g < t->sites[i].group_count && !t->w->failed; g++) {
+            const struct place_group *group = &t->sites[i].groups[g];
+            if (check_head_cut(group->check) != group->cut)
+                world_fail(t->w,
+                           "%s/%s: marked and committed, yet the hub has cut %" PRIu64
+                           " and not the last, %" PRIu64,
+                           t->sites[i].name, group->name, check_head_cut(group->check), group->cut);
+        }
+}
+
+static void converge(struct towns *t)
+{
+    uint64_t until;
+    world_trace(t->w, "no more faults");
+    t->w->calm = true;
+    t->quiet = true;
+    net_heal(t->w->net);
+    disk_set_capacity(node_disk(t->hub.node), DISK_LARGE);
+    disk_set_capacity(node_disk(t->reader.node), DISK_LARGE);
+    for (unsigned i = 0; i < TOWNS_SITES; i++)
+        disk_set_capacity(node_disk(t->sites[i].node), DISK_LARGE);
+    t->finale = true;
+    t->reader.restored = 0;
+    until = t->w->now + CONVERGE_MAX;
+    while (!all_finished(t) && t->w->now < until && !t->w->failed)
+        towns_spend(t, IO_S);
+    if (t->w->failed)
+        return;
+    if (!all_finished(t)) {
+        fail_late(t);
+        return;
+    }
+    check_last(t);
+    /* And it is still so when the power of the hub fails now. */
+    towns_end(t, &t->hub, PROC_CRASH, 0);
+    check_last(t);
+    procs_end(t->procs, t->reader.node, PROC_STOP);
+    for (unsigned i = 0; i < TOWNS_SITES; i++)
+        procs_end(t->procs, t->sites[i].node, PROC_STOP);
+    procs_settle(t->procs);
+}
+
+static void run(struct world *w, enum plant plant)
+{
+    struct towns *t = towns_new(w, plant);
+    uint64_t until;
+    scenario_draw_faults(w);
+    until = w->now + rng_between(&w->rng, 20, 120) * IO_S;
+    while (w->now < until && !w->failed) {
+        if (rng_chance(&w->rng, 600000))
+            towns_spend_until_cut(t, 20 * IO_S);
+        else
+            towns_spend(t, rng_skewed(&w->rng, 10 * IO_MS, 20 * IO_S));
+        if (!w->failed)
+            trouble(t);
+    }
+    if (!w->failed)
+        converge(t);
+    if (!w->failed)
+        towns_free(t);
+}
+
+const struct scenario scenario_territory = {
+    .name = "territory",
+    .run = run,
+    .plants = 1u << PLANT_SYNC_LIES | 1u << PLANT_SYNC_DIR_LIES | 1u << PLANT_RENAME_TEARS |
+              1u << PLANT_BIT_ROT | 1u << PLANT_FREEZE_LEAKS,
+};

@@ -1,0 +1,81 @@
+/* towns.h: a small territory in a simulated world: a hub with a dir store, sites with groups of
+ * volumes that somebody writes, and a check per group. Trouble is the scenario's. */
+#ifndef SIM_TOWNS_H
+#define SIM_TOWNS_H
+
+#include "check.h"
+#include "config.h"
+#include "link.h"
+#include "proc.h"
+#include "scenario.h"
+#include "site.h"
+
+#define TOWNS_SITES  2u
+#define TOWNS_GROUPS 2u /* of a site, at most */
+
+#define STORE_ROOT  "/srv/relais/store"
+#define TOWNS_STATE "/var/lib/relais"
+#define TOWNS_SPOOL "/var/spool/relais"
+
+struct place_volume {
+    char name[16], path[64];
+    uint64_t size;
+    uint8_t *content; /* what the disk holds */
+};
+
+struct place_group {
+    char name[16];
+    struct place_volume volumes[CHECK_VOLUMES];
+    unsigned volume_count;
+    bool frozen, changed;
+    uint64_t cut; /* the last one's number */
+    struct check *check;
+    bool finished; /* the last state is committed, as far as the site was told */
+};
+
+struct place { /* a machine and its daemon */
+    struct towns *t;
+    struct node *node;
+    char name[16];
+    struct key_secret *link, *sign, *hash;
+    char *config_text;
+    uint64_t start_at; /* when it is down */
+    uint64_t restored; /* volumes, by the reader */
+    /* of a site */
+    struct place_group groups[TOWNS_GROUPS];
+    unsigned group_count;
+    struct site *site; /* of the living process, once it has started */
+};
+
+struct towns {
+    struct world *w;
+    struct procs *procs;
+    enum plant plant;
+    struct key_secret *restore;
+    struct place hub, sites[TOWNS_SITES], reader;
+    bool heavy;  /* volumes larger than the spool likes, outages longer than it lasts */
+    bool quiet;  /* nobody writes volumes any more */
+    bool finale; /* sites mark their last state */
+    uint64_t check_at;
+    uint64_t cuts; /* in all groups */
+};
+
+struct towns *towns_new(struct world *w, enum plant plant);
+void towns_free(struct towns *t);
+/* Lets virtual time pass: daemons that are down start when their time has come, volumes are
+ * written, checks run. */
+void towns_spend(struct towns *t, uint64_t ns);
+/* The same until a cut has begun, at most for that long, and then a few events more: most of what
+ * can go wrong goes wrong near a cut, which is a small part of the time. */
+void towns_spend_until_cut(struct towns *t, uint64_t ns);
+/* Checks all groups against what the hub's disk holds now. */
+void towns_check(struct towns *t);
+/* Ends a daemon, which starts again after `pause`. */
+void towns_end(struct towns *t, struct place *p, enum proc_end how, uint64_t pause);
+
+/* The main of their processes (towns_proc.c). */
+void towns_hub_main(void *arg, struct proc *p);
+void towns_site_main(void *arg, struct proc *p);
+void towns_reader_main(void *arg, struct proc *p); /* towns_reader.c */
+
+#endif

@@ -1,0 +1,156 @@
+/* towns_proc.c: the daemons, started as the real one starts them, but for the files of keys. */
+#include "err.h"
+#include "hub.h"
+#include "store.h"
+#include "towns.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void tell(void *arg, int line, const char *text)
+{
+    struct place *p = arg;
+    world_trace(p->t->w, "%s: configuration line %d: %s", p->name, line, text);
+}
+
+struct daemon {
+    struct place *place;
+    struct proc *proc;
+    struct config *config;
+    struct tls *tls;
+};
+
+/* What cannot fail in a simulated world: a failure is the judge's own. */
+static void daemon_init(struct daemon *d, struct place *place, struct proc *proc)
+{
+    struct err e = ERR_INIT;
+    struct tls_peer *peers;
+    *d = (struct daemon){.place = place, .proc = proc};
+    if (config_parse(&d->config, place->name, place->config_text, strlen(place->config_text), tell,
+                     place, &e))
+        err_panic(__FILE__, __LINE__, e.text);
+    peers = err_calloc(d->config->peer_count, sizeof *peers);
+    for (unsigned i = 0; i < d->config->peer_count; i++) {
+        memcpy(peers[i].name, d->config->peers[i].name, sizeof peers[i].name);
+        ASSERT(key_public_parse(&peers[i].key, KEY_LINK, d->config->peers[i].link_key, &e) == 0);
+    }
+    if (tls_new(&d->tls, place->link, peers, d->config->peer_count, &e))
+        err_panic(__FILE__, __LINE__, e.text);
+    free(peers);
+}
+
+static void daemon_free(struct daemon *d)
+{
+    tls_free(d->tls);
+    config_free(d->config);
+}
+
+/* A start that failed: a supervisor starts it again. False when the process is to end. */
+static bool again(struct daemon *d, const char *what, const struct err *e)
+{
+    struct world *w = d->place->t->w;
+    world_trace(w, "%s: %s: %.120s", d->place->name, what, e->text);
+    if (proc_stopping(d->proc) || w->failed)
+        return false;
+    if (e->code != ERR_IO && e->code != ERR_SPACE && e->code != ERR_AGAIN && e->code != ERR_OS &&
+        e->code != ERR_NET && e->code != ERR_CANCELED)
+        world_fail(w, "%s: %s: %s", d->place->name, what, e->text);
+    proc_wait(d->proc, 2 * IO_S);
+    return !proc_stopping(d->proc) && !w->failed;
+}
+
+void towns_hub_main(void *arg, struct proc *p)
+{
+    struct daemon d;
+    struct store *store = NULL;
+    struct hub *hub = NULL;
+    struct err e = ERR_INIT;
+    daemon_init(&d, arg, p);
+    while (store_dir_open(&store, STORE_ROOT, &e) && again(&d, "opening the store", &e))
+        ;
+    while (store && hub_start(&hub, d.config, store, d.tls, &e) && again(&d, "starting", &e))
+        ;
+    if (hub) {
+        proc_wait(p, UINT64_MAX / 2);
+        hub_stop(hub);
+    }
+    if (store)
+        store->ops->close(store);
+    daemon_free(&d);
+}
+
+/* Marks now and then, as an operator would; at the end, until the last state is at the hub. */
+struct operator
+{
+    struct daemon *d;
+    struct site *site;
+};
+
+static void mark(struct operator* o, struct place_group *g, bool wait)
+{
+    struct world *w = o->d->place->t->w;
+    struct err e = ERR_INIT;
+    uint64_t rp = 0;
+    bool committed = false, finale = o->d->place->t->finale;
+    uint64_t least = g->cut + g->changed;
+    int rc = site_mark(o->site, g->name, finale ? "last" : "", wait, &rp, &committed, &e);
+    if (node_is_dead(fiber_io()))
+        return;
+    if (rc) {
+        world_trace(w, "%s: marking %s: %.120s", o->d->place->name, g->name, e.text);
+        return;
+    }
+    world_trace(w, "%s: marked %s: RP %" PRIu64 "%s", o->d->place->name, g->name, rp,
+                committed ? ", committed" : "");
+    if (committed)
+        check_marked(g->check, rp, least);
+    if (wait && !committed)
+        world_fail(w, "%s: marking %s waited and returned without a commit", o->d->place->name,
+                   g->name);
+    g->finished = g->finished || (finale && wait && committed);
+}
+
+static void operate(void *arg)
+{
+    struct operator* o = arg;
+    struct place *p = o->d->place;
+    struct rng *r = &p->t->w->rng;
+    while (!fiber_cancelled() && !node_is_dead(fiber_io()) && !p->t->w->failed) {
+        struct place_group *g = &p->groups[rng_below(r, p->group_count)];
+        if (p->t->finale) {
+            for (unsigned i = 0; i < p->group_count; i++)
+                if (!p->groups[i].finished)
+                    mark(o, &p->groups[i], true);
+        } else if (rng_chance(r, 300000)) {
+            mark(o, g, rng_chance(r, 500000));
+        }
+        (void)fiber_sleep(rng_skewed(r, IO_S, 20 * IO_S));
+    }
+}
+
+void towns_site_main(void *arg, struct proc *p)
+{
+    struct place *place = arg;
+    struct daemon d;
+    struct site_keys keys = {.sign = place->sign, .hash = place->hash};
+    struct operator o = {.d = &d};
+    struct fiber *operator;
+    struct err e = ERR_INIT;
+    daemon_init(&d, place, p);
+    keys.tls = d.tls;
+    while (site_start(&o.site, d.config, &keys, &e) && again(&d, "starting", &e))
+        ;
+    if (o.site) {
+        if (!proc_stopping(p))
+            place->site = o.site;
+        operator= fiber_spawn(fiber_io(), "operator", operate, &o);
+        proc_wait(p, UINT64_MAX / 2);
+        if (place->site == o.site)
+            place->site = NULL;
+        fiber_cancel(operator);
+        fiber_join(operator);
+        site_stop(o.site);
+    }
+    daemon_free(&d);
+}

@@ -1,0 +1,441 @@
+/* site: what is sealed reaches the hub, in order, whatever happens to link, hub, spool and state.
+ */
+#include "site.h"
+
+#include "hub.h"
+#include "log.h"
+#include "site_fixture.h"
+#include "store.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define PATIENCE (20 * IO_S)
+
+#define MUST(call, e)                                                                              \
+    do {                                                                                           \
+        if ((call) < 0)                                                                            \
+            fail_msg("%s: %s", #call, (e)->text);                                                  \
+    } while (0)
+
+/* Site bethune and hub arras on one loop, over real sockets and TLS. */
+struct territory_fixture {
+    struct fixture f;
+    struct key_secret *site_link, *hub_link;
+    struct tls *site_tls, *hub_tls;
+    struct config hub_config;
+    struct config_peer site_peer, hub_peer;
+    char store_dir[96];
+    struct store *store;
+    struct hub *hub;
+    struct site *site;
+    struct err e;
+};
+
+static uint16_t free_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    close(fd);
+    return ntohs(at.sin_port);
+}
+
+static struct tls *pin(const struct key_secret *own, const char *name,
+                       const struct key_secret *peer)
+{
+    struct tls_peer p = {.key = *key_public(peer)};
+    struct err e = ERR_INIT;
+    struct tls *t;
+    fixture_text(p.name, sizeof p.name, "%s", name);
+    MUST(tls_new(&t, own, &p, 1, &e), &e);
+    return t;
+}
+
+static void territory_init(struct territory_fixture *t)
+{
+    uint16_t port = free_port();
+    memset(t, 0, sizeof *t);
+    fixture_init(&t->f);
+    t->site_link = key_generate(KEY_LINK, NULL);
+    t->hub_link = key_generate(KEY_LINK, NULL);
+    t->site_tls = pin(t->site_link, "arras", t->hub_link);
+    t->hub_tls = pin(t->hub_link, "bethune", t->site_link);
+    fixture_text(t->store_dir, sizeof t->store_dir, "%s/store", t->f.root);
+    fixture_text(t->hub_config.name, sizeof t->hub_config.name, "arras");
+    fixture_text(t->hub_config.listen.host, sizeof t->hub_config.listen.host, "127.0.0.1");
+    t->hub_config.listen.port = port;
+    t->hub_config.has_hub = true;
+    t->hub_config.hub_memory = 32 * MIB;
+    t->hub_config.connections_max = 4;
+    t->hub_config.peers = &t->site_peer;
+    t->hub_config.peer_count = 1;
+    fixture_text(t->site_peer.name, sizeof t->site_peer.name, "bethune");
+    key_public_word(t->site_peer.link_key, key_public(t->site_link));
+    key_public_word(t->site_peer.sign_key, key_public(t->f.sign));
+    fixture_text(t->hub_peer.name, sizeof t->hub_peer.name, "arras");
+    t->hub_peer.addrs[0] = t->hub_config.listen;
+    t->hub_peer.addr_count = 1;
+    t->f.config.peers = &t->hub_peer;
+    t->f.config.peer_count = 1;
+    fixture_text(t->f.config.hub, sizeof t->f.config.hub, "arras");
+    fixture_volume(&t->f, "data", 24 * MIB);
+    fixture_fill(&t->f, 0, 0, 10 * MIB, 1);
+}
+
+static void territory_done(struct territory_fixture *t)
+{
+    tls_free(t->site_tls);
+    tls_free(t->hub_tls);
+    key_free(t->site_link);
+    key_free(t->hub_link);
+    fixture_done(&t->f);
+}
+
+static void hub_up(struct territory_fixture *t)
+{
+    MUST(store_dir_open(&t->store, t->store_dir, &t->e), &t->e);
+    MUST(hub_start(&t->hub, &t->hub_config, t->store, t->hub_tls, &t->e), &t->e);
+}
+
+static void hub_down(struct territory_fixture *t)
+{
+    hub_stop(t->hub);
+    t->store->ops->close(t->store);
+}
+
+static void site_up(struct territory_fixture *t)
+{
+    struct site_keys keys = {.sign = t->f.sign, .hash = t->f.hash, .tls = t->site_tls};
+    MUST(site_start(&t->site, &t->f.config, &keys, &t->e), &t->e);
+}
+
+static uint64_t mark(struct territory_fixture *t, const char *label, bool wait)
+{
+    bool committed;
+    uint64_t rp;
+    MUST(site_mark(t->site, "records", label, wait, &rp, &committed, &t->e), &t->e);
+    assert_true(committed || !wait);
+    return rp;
+}
+
+static Relais__GroupStatus *group_of(struct territory_fixture *t)
+{
+    static Relais__Status status;
+    relais__status__init(&status);
+    site_status(t->site, &status);
+    assert_int_equal(status.n_groups, 1);
+    return status.groups[0];
+}
+
+/* Waits until the group's state is this word. */
+static void await_state(struct territory_fixture *t, const char *word)
+{
+    uint64_t end = io_now(fiber_io()) + PATIENCE;
+    while (strcmp(group_of(t)->state, word) != 0) {
+        if (io_now(fiber_io()) > end)
+            fail_msg("state %s (%s), not %s", group_of(t)->state, group_of(t)->error, word);
+        (void)fiber_sleep(20 * IO_MS);
+    }
+}
+
+static uint64_t store_head(struct territory_fixture *t)
+{
+    struct store_head head;
+    MUST(t->store->ops->head(t->store, "bethune", "records", &head, &t->e), &t->e);
+    return head.rp;
+}
+
+static size_t spooled(struct territory_fixture *t)
+{
+    char dir[PATH_CAP];
+    struct io_names names;
+    size_t n;
+    path_format(dir, "%s/records", t->f.spool_dir);
+    assert_int_equal(fio_list(dir, &names), 0);
+    n = names.count;
+    io_names_free(&names);
+    return n;
+}
+
+/* A delta leaves just after it is committed. */
+static void await_empty_spool(struct territory_fixture *t)
+{
+    uint64_t end = io_now(fiber_io()) + PATIENCE;
+    while (spooled(t) > 0) {
+        if (io_now(fiber_io()) > end)
+            fail_msg("%zu files stay in the spool", spooled(t));
+        (void)fiber_sleep(20 * IO_MS);
+    }
+}
+
+static void shell(const char *verb, const char *a, const char *b)
+{
+    char command[3 * PATH_CAP];
+    fixture_text(command, sizeof command, "%s '%s' '%s'", verb, a, b);
+    assert_int_equal(system(command), 0);
+}
+
+static void with_territory(void (*fn)(void *arg))
+{
+    struct territory_fixture t;
+    log_set_level(LOG_L_ERROR);
+    territory_init(&t);
+    fixture_run(fn, &t);
+    territory_done(&t);
+}
+
+static void commits(void *arg)
+{
+    struct territory_fixture *t = arg;
+    Relais__GroupStatus *g;
+    hub_up(t);
+    site_up(t);
+    assert_int_equal(mark(t, "first", true), 1);
+    assert_int_equal(store_head(t), 1);
+    fixture_fill(&t->f, 0, 3 * MIB, 8192, 2);
+    assert_int_equal(mark(t, "", true), 2);
+    await_state(t, "idle");
+    g = group_of(t);
+    assert_int_equal(g->committed_rp, 2);
+    assert_int_equal(g->complete_rp, 2);
+    assert_int_equal(g->lag_bytes, 0);
+    assert_int_equal(g->plain_bytes, 10 * MIB + 8192);
+    await_empty_spool(t);
+    site_stop(t->site);
+    hub_down(t);
+}
+
+static void what_is_committed_has_left_the_spool(void **state)
+{
+    (void)state;
+    with_territory(commits);
+}
+
+static void outage(void *arg)
+{
+    struct territory_fixture *t = arg;
+    site_up(t);
+    for (unsigned i = 1; i <= 12; i++) {
+        fixture_fill(&t->f, 0, i * MIB, 4096 * i, i);
+        assert_int_equal(mark(t, "", false), i);
+    }
+    assert_string_equal(group_of(t)->state, "offline");
+    assert_int_equal(group_of(t)->lag_rps, 12);
+    assert_int_equal(spooled(t), 12);
+    site_stop(t->site); /* the power may fail meanwhile */
+    site_up(t);
+    hub_up(t);
+    assert_int_equal(mark(t, "back", true), 13);
+    assert_int_equal(store_head(t), 13);
+    hub_down(t); /* and the hub may restart */
+    hub_up(t);
+    assert_int_equal(mark(t, "", true), 14);
+    assert_int_equal(store_head(t), 14);
+    site_stop(t->site);
+    hub_down(t);
+}
+
+static void after_an_outage_every_rp_arrives_in_order(void **state)
+{
+    (void)state;
+    with_territory(outage);
+}
+
+static void lost_state(void *arg)
+{
+    struct territory_fixture *t = arg;
+    hub_up(t);
+    site_up(t);
+    assert_int_equal(mark(t, "", true), 1);
+    assert_int_equal(mark(t, "", true), 2);
+    site_stop(t->site);
+    shell("rm -rf", t->f.state_dir, t->f.spool_dir);
+    site_up(t);
+    await_state(t, "idle");
+    assert_int_equal(group_of(t)->committed_rp, 2);
+    assert_int_equal(mark(t, "", true), 3);
+    assert_int_equal(group_of(t)->plain_bytes, 10 * MIB); /* all of it again: nothing is known */
+    assert_int_equal(mark(t, "", true), 4);
+    assert_int_equal(group_of(t)->plain_bytes, 10 * MIB);
+    site_stop(t->site);
+    hub_down(t);
+}
+
+static void a_site_that_lost_its_state_goes_on_from_the_hubs(void **state)
+{
+    (void)state;
+    with_territory(lost_state);
+}
+
+static void old_state(void *arg)
+{
+    struct territory_fixture *t = arg;
+    char copy[PATH_CAP];
+    uint64_t rp;
+    path_format(copy, "%s/backup", t->f.root);
+    hub_up(t);
+    site_up(t);
+    assert_int_equal(mark(t, "", true), 1);
+    site_stop(t->site);
+    shell("cp -a", t->f.state_dir, copy);
+    site_up(t);
+    fixture_fill(&t->f, 0, 1 * MIB, 4096, 2);
+    assert_int_equal(mark(t, "", true), 2);
+    site_stop(t->site);
+    hub_down(t);
+    shell("rm -rf", t->f.state_dir, t->f.spool_dir);
+    shell("mv", copy, t->f.state_dir);
+    fixture_fill(&t->f, 0, 0, 10 * MIB, 1); /* the content of RP 1 again */
+    site_up(t);
+    assert_int_equal(mark(t, "", false), 2); /* another RP 2 than the hub's */
+    hub_up(t);
+    assert_true(mark(t, "", false) > 0);
+    await_state(t, "idle");
+    rp = mark(t, "", true);
+    assert_int_equal(store_head(t), rp);
+    assert_true(group_of(t)->committed_rp >= 3);
+    assert_true(group_of(t)->plain_bytes >= 10 * MIB);
+    site_stop(t->site);
+    hub_down(t);
+}
+
+static void a_state_from_a_backup_goes_on_from_the_hubs(void **state)
+{
+    (void)state;
+    with_territory(old_state);
+}
+
+static void rolled_back(void *arg)
+{
+    struct territory_fixture *t = arg;
+    char copy[PATH_CAP];
+    path_format(copy, "%s/old-store", t->f.root);
+    hub_up(t);
+    site_up(t);
+    assert_int_equal(mark(t, "", true), 1);
+    hub_down(t);
+    shell("cp -a", t->store_dir, copy);
+    hub_up(t);
+    assert_int_equal(mark(t, "", true), 2);
+    hub_down(t);
+    shell("rm -rf", t->store_dir, t->store_dir);
+    shell("mv", copy, t->store_dir);
+    hub_up(t);
+    await_state(t, "broken");
+    assert_non_null(
+        strstr(group_of(t)->error, "serves RP 1 of bethune/records but committed RP 2"));
+    assert_int_equal(mark(t, "", false), 3); /* sealing goes on */
+    assert_int_equal(store_head(t), 1);
+    site_stop(t->site);
+    hub_down(t);
+}
+
+static void a_hub_that_rolled_history_back_is_found_out(void **state)
+{
+    (void)state;
+    with_territory(rolled_back);
+}
+
+static void damaged(void *arg)
+{
+    struct territory_fixture *t = arg;
+    char path[PATH_CAP];
+    char aside[PATH_CAP];
+    uint8_t junk[64] = {0};
+    uint64_t rp;
+    int fd;
+    site_up(t);
+    assert_int_equal(mark(t, "", false), 1);
+    fixture_fill(&t->f, 0, 1 * MIB, 4096, 9);
+    assert_int_equal(mark(t, "", false), 2);
+    path_format(path, "%s/records/0000000000000001.delta", t->f.spool_dir);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, junk, sizeof junk, 1000), sizeof junk);
+    close(fd);
+    hub_up(t);
+    path_format(aside, "%s/records/damaged-0000000000000001.delta", t->f.spool_dir);
+    while (access(aside, F_OK) != 0)
+        (void)fiber_sleep(20 * IO_MS);
+    rp = mark(t, "", true);
+    assert_int_equal(store_head(t), rp);
+    assert_int_equal(group_of(t)->plain_bytes, 2 * 10 * MIB + 4096);
+    site_stop(t->site);
+    hub_down(t);
+}
+
+static void a_damaged_delta_is_moved_aside_and_sealed_anew(void **state)
+{
+    (void)state;
+    with_territory(damaged);
+}
+
+static void refused_marks(void *arg)
+{
+    struct territory_fixture *t = arg;
+    bool committed;
+    uint64_t rp;
+    site_up(t);
+    assert_int_equal(site_mark(t->site, "x", "", false, &rp, &committed, &t->e), -ERR_NOENT);
+    assert_non_null(strstr(t->e.text, "no group \"x\""));
+    assert_int_equal(site_mark(t->site, "records", "a\nb", false, &rp, &committed, &t->e),
+                     -ERR_INPUT);
+    assert_int_equal(unlink(t->f.volumes[0].path), 0);
+    assert_int_equal(site_mark(t->site, "records", "", false, &rp, &committed, &t->e), -ERR_NOENT);
+    assert_non_null(strstr(group_of(t)->error, "volume records/data"));
+    fixture_resize(&t->f, 0, 4 * MIB);
+    assert_int_equal(mark(t, "", false), 1);
+    assert_string_equal(group_of(t)->error, "");
+    site_stop(t->site);
+}
+
+static void a_mark_that_cannot_be_says_why(void **state)
+{
+    (void)state;
+    with_territory(refused_marks);
+}
+
+static void interval(void *arg)
+{
+    struct territory_fixture *t = arg;
+    t->f.group.interval_ns = 100 * IO_MS;
+    hub_up(t);
+    site_up(t);
+    (void)fiber_sleep(1500 * IO_MS);
+    assert_in_range(group_of(t)->committed_rp, 5, 16);
+    site_stop(t->site);
+    hub_down(t);
+}
+
+static void a_group_is_cut_at_its_interval(void **state)
+{
+    (void)state;
+    with_territory(interval);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_committed_has_left_the_spool),
+        cmocka_unit_test(after_an_outage_every_rp_arrives_in_order),
+        cmocka_unit_test(a_site_that_lost_its_state_goes_on_from_the_hubs),
+        cmocka_unit_test(a_state_from_a_backup_goes_on_from_the_hubs),
+        cmocka_unit_test(a_hub_that_rolled_history_back_is_found_out),
+        cmocka_unit_test(a_damaged_delta_is_moved_aside_and_sealed_anew),
+        cmocka_unit_test(a_mark_that_cannot_be_says_why),
+        cmocka_unit_test(a_group_is_cut_at_its_interval),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
