@@ -13,60 +13,69 @@
 #define TIB (UINT64_C(1024) * GIB)
 
 /* Volumes. A sector number fits 32 bits, so that a dirty map is one 32-bit Roaring bitmap. */
-#define SECTOR_SHIFT     12u
-#define SECTOR_SIZE      (1u << SECTOR_SHIFT)
-#define VOLUME_MAX       (16 * TIB)
-#define VOLUMES_MAX      64u          /* volumes in a group */
-#define GROUPS_MAX       256u         /* groups of a site */
-#define PEERS_MAX        256u         /* peers a daemon knows */
-#define REGION_SIZE      (4 * MIB)    /* granularity of scan jobs and of the scan journal */
+#define SECTOR_SHIFT 12u
+#define SECTOR_SIZE  (1u << SECTOR_SHIFT)
+#define VOLUME_MAX   (16 * TIB)
+#define VOLUMES_MAX  64u       /* volumes in a group */
+#define GROUPS_MAX   256u      /* groups of a site */
+#define PEERS_MAX    256u      /* peers a daemon knows */
+#define REGION_SIZE  (4 * MIB) /* granularity of scan jobs and of the scan journal */
 
 /* Names: [a-z0-9] then [a-z0-9-], so that a name is a path component, an object name and a word of
  * the command line without quoting. */
-#define NAME_MAX_LEN     48u
-#define LABEL_MAX_LEN    64u
+#define NAME_MAX_LEN  48u
+#define LABEL_MAX_LEN 64u
 
 /* Extents and deltas. */
-#define EXTENT_MAX       (1 * MIB)                     /* plain bytes of a data extent */
+#define EXTENT_MAX       (1 * MIB) /* plain bytes of a data extent */
 #define EXTENT_SECTORS   ((uint32_t)(EXTENT_MAX >> SECTOR_SHIFT))
-#define PART_SIZE        (4 * MIB)                     /* slice of a delta file; one store object */
+#define PART_SIZE        (4 * MIB) /* slice of a delta file; one store object */
 #define PARTS_MAX        1024u
-#define DELTA_MAX        (PART_SIZE * PARTS_MAX)       /* bytes of a delta file */
-#define INDEX_MAX        (16 * MIB)                    /* encoded index of one delta */
-#define EXTENTS_MAX      (512u * 1024u)                /* index entries of one delta */
-#define MANIFEST_MAX     (60 * KIB)                    /* fits one message of the link */
-#define SOURCES_MAX      64u                           /* deltas merged into one */
-#define READERS_MAX      16u                           /* public keys a data key is wrapped for */
+#define DELTA_MAX        (PART_SIZE * PARTS_MAX) /* bytes of a delta file */
+#define INDEX_MAX        (16 * MIB)              /* encoded index of one delta */
+#define EXTENTS_MAX      (512u * 1024u)          /* index entries of one delta */
+#define MANIFEST_MAX     (60 * KIB)              /* fits one message of the link */
+#define SOURCES_MAX      64u                     /* deltas merged into one */
+#define READERS_MAX      16u                     /* public keys a data key is wrapped for */
 #define DATA_KEY_LIFE_NS (UINT64_C(3600) * 1000000000u)
 
 /* Capture. */
-#define HOT_REGIONS_MAX  2048u        /* of a volume; above it, regions cool with the next cut */
-#define SAVED_MAX        (64 * MIB)   /* old content of a volume, saved before it was overwritten */
+#define HOT_REGIONS_MAX 2048u      /* of a volume; above it, regions cool with the next cut */
+#define SAVED_MAX       (64 * MIB) /* old content of a volume, saved before it was overwritten */
 
 /* The link. */
-#define MESSAGE_MAX      (64 * KIB)                    /* protobuf message */
-#define MESSAGE_ARENA    (256 * KIB)                   /* memory that unpacking one may take */
-#define PAYLOAD_MAX      (256 * KIB)                   /* raw bytes behind one message */
-#define CALLS_MAX        64u                           /* requests in flight on one connection */
+#define MESSAGE_MAX   (64 * KIB)  /* protobuf message */
+#define MESSAGE_ARENA (256 * KIB) /* memory that unpacking one may take */
+#define PAYLOAD_MAX   (256 * KIB) /* raw bytes behind one message */
+#define CALLS_MAX     64u         /* requests in flight on one connection */
 
 /* NBD. */
-#define NBD_PAYLOAD_MAX   ((uint32_t)(32 * MIB))       /* of a READ or WRITE; the protocol's default */
-#define NBD_STRING_MAX    4096u                        /* the protocol's */
-#define NBD_OPTION_MAX    ((uint32_t)(64 * KIB))       /* data of one option */
-#define NBD_OPTIONS_MAX   128u                         /* options of one handshake */
-#define NBD_HANDSHAKE_MAX (NBD_OPTION_MAX + 64u)       /* one message of a client's handshake */
-#define NBD_ANSWER_MAX    (4 * MIB)                    /* to one option: a list of all exports */
-#define NBD_EXTENTS_MAX   500u                         /* descriptors in one BLOCK_STATUS */
+#define NBD_PAYLOAD_MAX   ((uint32_t)(32 * MIB)) /* of a READ or WRITE; the protocol's default */
+#define NBD_STRING_MAX    4096u                  /* the protocol's */
+#define NBD_OPTION_MAX    ((uint32_t)(64 * KIB)) /* data of one option */
+#define NBD_OPTIONS_MAX   128u                   /* options of one handshake */
+#define NBD_HANDSHAKE_MAX (NBD_OPTION_MAX + 64u) /* one message of a client's handshake */
+#define NBD_ANSWER_MAX    (4 * MIB)              /* to one option: a list of all exports */
+#define NBD_EXTENTS_MAX   500u                   /* descriptors in one BLOCK_STATUS */
+
+/* Exports: volumes served over NBD. A connection has its own buffers, so that none can starve
+ * another; their number times EXPORT_CONN_MEMORY is what [site] export-memory bounds. */
+#define EXPORT_PIECE       ((uint32_t)(256 * KIB)) /* payloads are moved in pieces of this size */
+#define EXPORT_BUF         (EXPORT_PIECE + 4096u)  /* a piece and what is around it */
+#define EXPORT_BUFS        16u                     /* of one connection */
+#define EXPORT_CONN_MEMORY (EXPORT_BUFS * EXPORT_BUF)
+#define EXPORT_REQUESTS    128u /* in flight on one connection */
+#define EXPORT_WORKERS     128u /* requests that run at once on one volume */
 
 /* The store. */
-#define STORE_NAME_MAX   200u
-#define STORE_ENTRY_MAX  512u                          /* one recovery point's entry in the catalog */
-#define STORE_LIST_MAX   1000u                         /* names or entries in one listing */
+#define STORE_NAME_MAX  200u
+#define STORE_ENTRY_MAX 512u  /* one recovery point's entry in the catalog */
+#define STORE_LIST_MAX  1000u /* names or entries in one listing */
 
 /* Configuration and key files. */
-#define CONFIG_FILE_MAX  (256 * KIB)
-#define CONFIG_LINE_MAX  4096u
-#define KEY_FILE_MAX     4096u
+#define CONFIG_FILE_MAX (256 * KIB)
+#define CONFIG_LINE_MAX 4096u
+#define KEY_FILE_MAX    4096u
 
 _Static_assert(VOLUME_MAX >> SECTOR_SHIFT == UINT64_C(1) << 32, "sector numbers fit 32 bits");
 _Static_assert(REGION_SIZE % EXTENT_MAX == 0, "a region holds whole extents");
@@ -74,6 +83,9 @@ _Static_assert(PARTS_MAX * 32 + 16 * 1024 < MANIFEST_MAX, "part digests fit the 
 _Static_assert(MANIFEST_MAX + 1024 < MESSAGE_MAX, "a manifest fits one message");
 _Static_assert((UINT64_C(2) * NAME_MAX_LEN + 128) * GROUPS_MAX * VOLUMES_MAX <= NBD_ANSWER_MAX,
                "all volumes of a site fit one list of exports");
+_Static_assert(NBD_HANDSHAKE_MAX <= EXPORT_BUF, "a handshake's message fits a buffer");
+_Static_assert(EXPORT_PIECE % EXTENT_MAX == 0 || EXTENT_MAX % EXPORT_PIECE == 0,
+               "pieces and extents end together");
 _Static_assert(PART_SIZE % PAYLOAD_MAX == 0, "a part is a whole number of payloads");
 
 #endif
