@@ -17,7 +17,7 @@
 
 struct exports {
     struct io *io;
-    struct volume *volumes;
+    struct served *volumes;
     size_t volume_count;
     struct listener *listeners;
     size_t listener_count;
@@ -116,7 +116,7 @@ static void accept_main(void *arg)
 
 static void add_volume(struct exports *x, const struct export_volume *from)
 {
-    struct volume *v = &x->volumes[x->volume_count++];
+    struct served *v = &x->volumes[x->volume_count++];
     struct listener *l = NULL;
     (void)snprintf(v->name, sizeof v->name, "%s/%s", from->group, from->config->name);
     v->capture = from->capture;
@@ -132,7 +132,7 @@ static void add_volume(struct exports *x, const struct export_volume *from)
         l->mode = (mode_t)from->config->export_mode;
     }
     l->offers = err_realloc(l->offers, (l->count + 1) * sizeof *l->offers);
-    l->volumes = err_realloc(l->volumes, (l->count + 1) * sizeof(struct volume *));
+    l->volumes = err_realloc(l->volumes, (l->count + 1) * sizeof(struct served *));
     l->volumes[l->count] = v;
     l->offers[l->count++] = (struct nbd_export){.name = v->name,
                                                 .description = from->config->path,

@@ -75,7 +75,7 @@ struct crew {
     bool stopping;
 };
 
-struct volume {
+struct served {
     char name[2 * NAME_MAX_LEN + 2];
     struct capture *capture;
     struct crew crew;
@@ -92,13 +92,13 @@ struct listener {
     int fd;
     struct fiber *fiber;
     struct nbd_export *offers; /* one for each volume */
-    struct volume **volumes;
+    struct served **volumes;
     size_t count;
 };
 
 struct conn {
     struct listener *listener;
-    struct volume *volume; /* once chosen */
+    struct served *volume; /* once chosen */
     struct nbd_session session;
     int fd;
     struct fiber *reader, *sender;

@@ -21,7 +21,7 @@ struct worker {
 /* ---- what a job does ---- */
 
 /* Whether [off, off + len) is one hole. Costs a system call on a thread, but for what is known. */
-static bool is_hole(struct volume *v, uint64_t off, uint32_t len)
+static bool is_hole(struct served *v, uint64_t off, uint32_t len)
 {
     struct io_run run;
     if (off >= v->data_start && off + len <= v->data_end)
