@@ -139,7 +139,7 @@ static int read_pending(struct capture *c, uint64_t first, uint64_t end, uint8_t
 }
 
 int capture_take(struct capture *c, const struct capture_run_of_cut *run, uint8_t *plain,
-                 uint8_t *bits, struct err *e)
+                 uint64_t *bits, struct err *e)
 {
     uint64_t first = run->first, end = first + run->sectors, at;
     uint32_t sector, before = saved_count(c->saved);
@@ -153,7 +153,7 @@ int capture_take(struct capture *c, const struct capture_run_of_cut *run, uint8_
     memset(bits, 0, PER_REGION / 8);
     for (at = first; dirty_next(c->pending, at, end, &sector); at = (uint64_t)sector + 1) {
         uint64_t i = sector - first;
-        bits[i / 8] = (uint8_t)(bits[i / 8] | 1u << (i % 8));
+        bits[i / 64] |= UINT64_C(1) << (i % 64);
         (void)saved_take(c->saved, sector, plain + (i << SECTOR_SHIFT));
         dirty_add(c->sealing, sector, 1);
     }

@@ -25,6 +25,7 @@ struct capture {
     struct actlog *log;
     struct dirty *dirty, *pending, *sealing;
     struct saved *saved;
+    uint64_t saves; /* sectors saved so far */
     uint64_t cut; /* cuts so far */
     bool cutting, exact;
     struct err broken; /* OK: it is not */

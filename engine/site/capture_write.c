@@ -85,8 +85,10 @@ static int save(struct capture *c, uint64_t first, uint32_t n)
         capture_break(c);
     }
     for (uint32_t i = 0; i < n && res == 0; i++)
-        if (unsaved(c, first + i) && saved_room(c->saved, 1))
+        if (unsaved(c, first + i) && saved_room(c->saved, 1)) {
             saved_put(c->saved, (uint32_t)(first + i), buf + (size_t)i * SECTOR_SIZE);
+            c->saves++;
+        }
     free(buf);
     return 0;
 }

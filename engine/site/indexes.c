@@ -30,6 +30,7 @@ void indexes_init(struct indexes *x, struct chain *chain, const struct config_gr
     for (uint16_t i = 0; i < x->count; i++) {
         struct volume *v = &x->volumes[i];
         v->number = i;
+        *(v->config->source == CONFIG_NBD ? &x->captures : &x->scans) = true;
         v->dirty = dirty_new();
         v->index.fd = -1;
         seal_volume_id(v->id, chain->site, chain->group, v->config->name);
@@ -48,6 +49,7 @@ static void close_all(struct indexes *x)
 void indexes_done(struct indexes *x)
 {
     for (uint16_t i = 0; i < x->count; i++) {
+        capture_close(x->volumes[i].capture);
         hashindex_close(&x->volumes[i].index);
         dirty_free(x->volumes[i].dirty);
     }
@@ -68,6 +70,68 @@ static struct volume *find(struct indexes *x, const char *name)
     return NULL;
 }
 
+/* Whether the file belongs to a volume as it is configured now; other files are not asked about. */
+static bool in_use(struct indexes *x, const char *file)
+{
+    const char *dot = strrchr(file, '.');
+    char name[NAME_MAX_LEN + 1];
+    const struct volume *v;
+    bool log = dot && strcmp(dot, ".log") == 0;
+    if (!log && !(dot && strcmp(dot, ".index") == 0))
+        return true;
+    if ((size_t)(dot - file) > NAME_MAX_LEN)
+        return false;
+    memcpy(name, file, (size_t)(dot - file));
+    name[dot - file] = '\0';
+    v = find(x, name);
+    return v && (v->config->source == CONFIG_NBD) == log;
+}
+
+static int remove_strays(struct indexes *x, struct err *e)
+{
+    struct io_names names;
+    int res = fio_list(x->chain->state_dir, &names);
+    if (res < 0)
+        return err_os(e, res, "%s: listing", x->chain->state_dir);
+    for (size_t i = 0; i < names.count && res == 0; i++) {
+        char path[PATH_CAP];
+        if (in_use(x, names.names[i]))
+            continue;
+        path_format(path, "%s/%.60s", x->chain->state_dir, names.names[i]);
+        log_notice("%s: of a volume that is not configured so any more; removing it", path);
+        res = fio_unlink(path);
+        if (res < 0)
+            res = err_os(e, res, "%s: removing", path);
+    }
+    io_names_free(&names);
+    if (res == 0 && (res = fio_sync_dir(x->chain->state_dir)) < 0)
+        res = err_os(e, res, "%s: syncing", x->chain->state_dir);
+    return res;
+}
+
+int indexes_open_captures(struct indexes *x, struct err *e)
+{
+    char state_dir[PATH_CAP];
+    int res = remove_strays(x, e);
+    path_format(state_dir, "%s", x->chain->state_dir);
+    *strrchr(state_dir, '/') = '\0'; /* the group's, in the site's */
+    for (uint16_t i = 0; i < x->count && res == 0; i++) {
+        struct volume *v = &x->volumes[i];
+        if (v->config->source == CONFIG_NBD)
+            res = capture_open(&v->capture, v->config, state_dir, x->chain->group, false, e);
+    }
+    return res;
+}
+
+uint64_t indexes_captured_dirty(const struct indexes *x)
+{
+    uint64_t bytes = 0;
+    for (uint16_t i = 0; i < x->count; i++)
+        if (x->volumes[i].capture)
+            bytes += capture_dirty_bytes(x->volumes[i].capture);
+    return bytes;
+}
+
 static int open_all(struct indexes *x, bool fresh, struct err *e)
 {
     for (uint16_t i = 0; i < x->count; i++) {
@@ -76,6 +140,8 @@ static int open_all(struct indexes *x, bool fresh, struct err *e)
         char path[PATH_CAP];
         bool made;
         int res;
+        if (v->capture)
+            continue;
         index_path(x, v->config->name, path);
         memcpy(key, v->index.key, sizeof key);
         res = hashindex_open(&v->index, path, key, fresh, &made, e);
@@ -104,7 +170,7 @@ static int forget_delta(struct indexes *x, const struct manifest *m, const uint8
                       DELTA_HEADER_LEN, m->index_place);
     while ((res = index_next(&r, &entry, e)) > 0) {
         struct volume *v = find(x, m->volumes[entry.volume].name);
-        if (v)
+        if (v && !v->capture)
             res = hashindex_forget(&v->index, entry.sector, entry.sectors, e);
         if (res < 0)
             break;
@@ -171,13 +237,26 @@ static int start_over(struct indexes *x, bool fresh, struct err *e)
             "the next scan ships the volumes again",
             x->chain->group);
     for (uint16_t i = 0; i < x->count; i++) {
-        int res = hashindex_reset(&x->volumes[i].index, fresh, e);
+        struct volume *v = &x->volumes[i];
+        int res =
+            v->capture ? capture_all_dirty(v->capture, e) : hashindex_reset(&v->index, fresh, e);
         if (res < 0)
             return res;
-        dirty_clear(x->volumes[i].dirty);
+        dirty_clear(v->dirty);
     }
     x->seeding = true;
     return 0;
+}
+
+/* Without history nothing can be clean, whatever a log says that outlived it. */
+static int without_history(struct indexes *x, struct err *e)
+{
+    int res = 0;
+    for (uint16_t i = 0; i < x->count && res == 0; i++)
+        if (x->volumes[i].capture)
+            res = capture_all_dirty(x->volumes[i].capture, e);
+    x->seeding |= x->captures;
+    return res;
 }
 
 int indexes_recover(struct indexes *x, struct err *e)
@@ -201,8 +280,11 @@ int indexes_recover(struct indexes *x, struct err *e)
         }
     }
     res = valid ? 0 : start_over(x, fresh, e);
+    if (res == 0 && valid && fresh)
+        res = without_history(x, e);
     for (uint16_t i = 0; i < x->count && res == 0; i++)
-        res = hashindex_sync(&x->volumes[i].index, e);
+        if (!x->volumes[i].capture)
+            res = hashindex_sync(&x->volumes[i].index, e);
     if (res == 0)
         res = save_clean(x, e);
     x->trusted = res == 0;
@@ -217,6 +299,26 @@ static bool touches(const struct hashes *h, uint16_t volume)
     return false;
 }
 
+/* Those written to their volumes long ago cool, now that the record names the deltas they are in.
+ * An error costs nothing but that they stay hot. */
+static void cool(struct indexes *x)
+{
+    for (uint16_t i = 0; i < x->count; i++) {
+        struct err e = ERR_INIT;
+        if (x->volumes[i].capture && capture_cool(x->volumes[i].capture, false, &e) < 0)
+            log_warn("%s", e.text);
+    }
+}
+
+static void settle_run(struct indexes *x, const struct hashes_run *run)
+{
+    struct volume *v = &x->volumes[run->volume];
+    if (v->capture)
+        capture_sealed(v->capture, run->sector, run->sectors);
+    else
+        dirty_remove(v->dirty, run->sector, run->sectors);
+}
+
 int indexes_seal(struct indexes *x, const struct hashes *h, struct err *e)
 {
     int64_t cut;
@@ -227,7 +329,7 @@ int indexes_seal(struct indexes *x, const struct hashes *h, struct err *e)
     chain_tip(x->chain, &x->scanned.tip_digest, &cut);
     res = scanned_save(&x->scanned, x->chain, e);
     for (uint16_t i = 0; i < x->count && res == 0; i++) {
-        if (!touches(h, i))
+        if (x->volumes[i].capture || !touches(h, i))
             continue;
         res = hashindex_apply(&x->volumes[i].index, h, i, e);
         if (res == 0)
@@ -236,8 +338,10 @@ int indexes_seal(struct indexes *x, const struct hashes *h, struct err *e)
     if (res == 0)
         res = save_clean(x, e);
     for (size_t i = 0; i < h->run_count && res == 0; i++)
-        dirty_remove(x->volumes[h->runs[i].volume].dirty, h->runs[i].sector, h->runs[i].sectors);
+        settle_run(x, &h->runs[i]);
     x->trusted = res == 0;
+    if (res == 0)
+        cool(x);
     return res;
 }
 
