@@ -130,7 +130,7 @@ const struct err *capture_broken(const struct capture *c);
 int capture_cool(struct capture *c, bool now, struct err *e);
 /* All of it is dirty, durably: history does not continue. Between two cuts. Errors: IO, SPACE. */
 int capture_all_dirty(struct capture *c, struct err *e);
-/* Bytes that are in no durable delta. Regions that are hot. Neither waits. */
+/* Bytes that are in no durable delta; what is so twice counts twice. Regions that are hot. Neither waits. */
 uint64_t capture_dirty_bytes(const struct capture *c);
 uint32_t capture_hot_regions(const struct capture *c);
 

@@ -186,6 +186,8 @@ static bool bit(const uint8_t *map, uint32_t i)
     return map[i / 8] >> (i % 8) & 1;
 }
 
+/* What is in flight is in one of the maps too: it was marked when it was issued, and what was
+ * issued before a cut has ended before any of it is taken. */
 static bool may_cool(const struct capture *c, uint32_t region, bool pressed)
 {
     uint64_t first = (uint64_t)region * PER_REGION, end = first + PER_REGION;
@@ -193,7 +195,7 @@ static bool may_cool(const struct capture *c, uint32_t region, bool pressed)
     return !bit(c->recent, region) && (pressed || !bit(c->before, region)) &&
            !dirty_next(c->dirty, first, end, &sector) &&
            !dirty_next(c->pending, first, end, &sector) &&
-           !dirty_next(c->sealing, first, end, &sector) && !capture_flying(c, first, end);
+           !dirty_next(c->sealing, first, end, &sector);
 }
 
 /* Marks in `out` what may cool; or, of what is marked there, cools what still may. */

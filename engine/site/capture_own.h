@@ -26,7 +26,7 @@ struct capture {
     struct dirty *dirty, *pending, *sealing;
     struct saved *saved;
     uint64_t saves; /* sectors saved so far */
-    uint64_t cut; /* cuts so far */
+    uint64_t cut;   /* cuts so far */
     bool cutting, exact;
     struct err broken; /* OK: it is not */
     struct io_run run; /* of the backing volume, for capture_next; known since the cut settled */
@@ -51,8 +51,6 @@ static inline uint32_t capture_region(uint64_t sector)
 }
 /* Reads whole sectors; zero behind the end of the volume. A negative errno. (waits) */
 int capture_read_sectors(struct capture *c, void *dst, uint64_t first, uint32_t sectors);
-/* Whether a flight overlaps [first, end). */
-bool capture_flying(const struct capture *c, uint64_t first, uint64_t end);
 /* Ends exactness. */
 void capture_break(struct capture *c);
 

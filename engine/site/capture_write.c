@@ -12,7 +12,7 @@
 #define SAVE_CHUNK  64u        /* sectors read at once to be saved */
 #define ZERO_BUFFER (1 * MIB)
 
-bool capture_flying(const struct capture *c, uint64_t first, uint64_t end)
+static bool flying(const struct capture *c, uint64_t first, uint64_t end)
 {
     for (const struct flight *f = c->flights; f; f = f->next)
         if (f->first < end && first < f->end)
@@ -113,7 +113,7 @@ static int takeoff(struct capture *c, struct flight *f, uint64_t off, uint64_t l
         uint32_t n;
         int res = 0;
         touch(c, region, count);
-        if (capture_flying(c, first, end))
+        if (flying(c, first, end))
             res = fiber_wait(&c->landed, FIBER_FOREVER);
         else if (!actlog_is_hot(c->log, region, count))
             res = actlog_heat(c->log, region, count);

@@ -2,6 +2,7 @@
 #include "capture_own.h"
 #include "oracle.h"
 #include "site_fixture.h"
+#include "slow_disk.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -262,7 +263,7 @@ static struct {
     struct io_ops ops;
     const struct capture *capture;
     unsigned syncs, writes;
-    bool fail_sync;
+    bool fail_sync, unsynced, cooling;
 } disk;
 
 static void watch_write(struct io *io, struct io_req *req, int fd, const void *buf, size_t len,
@@ -270,8 +271,11 @@ static void watch_write(struct io *io, struct io_req *req, int fd, const void *b
 {
     if (fd == disk.capture->fd) {
         disk.writes++;
+        disk.unsynced = true;
         assert_true(disk.syncs > 0);
         assert_true(actlog_is_hot(disk.capture->log, capture_region(off >> SECTOR_SHIFT), 1));
+    } else if (disk.cooling) {
+        assert_false(disk.unsynced); /* or a power cut could take it back, unseen */
     }
     disk.real->write(io, req, fd, buf, len, off);
 }
@@ -279,6 +283,8 @@ static void watch_write(struct io *io, struct io_req *req, int fd, const void *b
 static void watch_sync(struct io *io, struct io_req *req, int fd, bool data_only)
 {
     disk.syncs++;
+    if (fd == disk.capture->fd)
+        disk.unsynced = false;
     disk.real->sync(io, req, disk.fail_sync ? -1 : fd, data_only);
 }
 
@@ -309,6 +315,17 @@ static void ordered(void *arg)
     assert_int_equal(disk.syncs, 1); /* hot: costs nothing */
     assert_int_equal(capture_write(captured(&b, 0), p, 4096, 8192, CAPTURE_FUA), 0);
     assert_int_equal(disk.syncs, 2);
+    assert_int_equal(capture_write(captured(&b, 0), p, 4096, 5 * MIB, 0), 0);
+    disk.unsynced = false; /* what the cut's own files do is not watched */
+    io->ops = disk.real;
+    cut_ok(&b);
+    io->ops = &disk.ops;
+    disk.unsynced = disk.cooling = true;
+    cool(&b, 0);
+    cool(&b, 0);
+    disk.cooling = false;
+    assert_int_equal(capture_hot_regions(captured(&b, 0)), 0);
+    assert_int_equal(capture_write(captured(&b, 0), p, 4096, 0, 0), 0);
     disk.fail_sync = true;
     assert_true(capture_flush(captured(&b, 0)) < 0);
     disk.fail_sync = false;
@@ -323,6 +340,226 @@ static void the_log_is_durable_before_the_first_write_to_a_region(void **state)
 {
     (void)state;
     with_fixture(ordered);
+}
+
+/* -- Between two waits -- */
+
+/* One captured volume behind a disk that reports reads when it is told to. */
+struct still {
+    struct bench b;
+    struct slow_disk disk;
+    struct capture *c;
+    uint8_t p[4096], q[4096];
+    struct capture_run_of_cut run;
+    uint64_t bits[REGION_SECTORS / 64];
+    uint8_t *plain;
+    int res;
+};
+
+static bool is_its(void *arg, int fd)
+{
+    const struct still *s = arg;
+    return s->c && s->c->fd == fd;
+}
+
+static void still_begin(struct still *s, struct fixture *f)
+{
+    *s = (struct still){.plain = err_malloc(REGION_SIZE)};
+    fixture_captured(f, "data", 24 * MIB);
+    fixture_fill(f, 0, 8 * MIB, 4 * MIB, 1);
+    bench_open(&s->b, f);
+    s->c = captured(&s->b, 0);
+    s->disk.is_short = is_its;
+    s->disk.arg = s;
+    cut_ok(&s->b);
+    fill(s->p, sizeof s->p, 1);
+    fill(s->q, sizeof s->q, 2);
+    slow_disk_begin(&s->disk, fiber_io());
+}
+
+static void still_end(struct still *s)
+{
+    slow_disk_end(&s->disk);
+    bench_close(&s->b);
+    free(s->plain);
+}
+
+static void still_cut(struct still *s)
+{
+    capture_cut(s->c, true);
+    assert_int_equal(capture_settle(s->c, &s->b.err), 0);
+}
+
+/* What the cut under way says of a sector. */
+static void expect_sector(struct still *s, uint32_t sector, const uint8_t *want)
+{
+    assert_int_equal(capture_next(s->c, sector, &s->run, &s->b.err), 1);
+    assert_false(s->run.hole);
+    assert_true(s->run.first <= sector && sector < s->run.first + s->run.sectors);
+    assert_int_equal(capture_take(s->c, &s->run, s->plain, s->bits, &s->b.err), 0);
+    sector -= (uint32_t)s->run.first;
+    assert_true(s->bits[sector / 64] >> (sector % 64) & 1);
+    assert_memory_equal(s->plain + (size_t)sector * SECTOR_SIZE, want, SECTOR_SIZE);
+}
+
+static void wait_held(struct still *s, unsigned n)
+{
+    while (slow_disk_held(&s->disk) < n)
+        (void)fiber_yield();
+}
+
+static void write_q_fiber(void *arg)
+{
+    struct still *s = arg;
+    s->res = capture_write(s->c, s->q, 4096, 8192, 0);
+}
+
+static void stale_copy(void *arg)
+{
+    struct still s;
+    struct fiber *late;
+    uint8_t newer[4096];
+    still_begin(&s, arg);
+    fill(newer, sizeof newer, 3);
+    assert_int_equal(capture_write(s.c, s.p, 4096, 8192, 0), 0);
+    still_cut(&s);
+    s.disk.hold_reads = true;
+    late = fiber_spawn(fiber_io(), "late", write_q_fiber, &s); /* reads s.p, to save it */
+    wait_held(&s, 1);
+    capture_cut_end(s.c);
+    assert_int_equal(capture_write(s.c, newer, 4096, 8192, 0), 0);
+    still_cut(&s);
+    slow_disk_release(&s.disk);
+    fiber_join(late);
+    assert_int_equal(s.res, 0);
+    expect_sector(&s, 2, newer); /* neither what was read for the cut before, nor s.q */
+    capture_cut_end(s.c);
+    still_end(&s);
+}
+
+static void a_copy_read_for_one_cut_is_not_kept_for_the_next(void **state)
+{
+    (void)state;
+    with_fixture(stale_copy);
+}
+
+static void take_fiber(void *arg)
+{
+    struct still *s = arg;
+    s->res = capture_take(s->c, &s->run, s->plain, s->bits, &s->b.err);
+}
+
+static void raced(void *arg)
+{
+    struct still s;
+    struct fiber *sealer;
+    still_begin(&s, arg);
+    assert_int_equal(capture_write(s.c, s.p, 4096, 8192, 0), 0);
+    assert_int_equal(capture_write(s.c, s.p, 4096, 16384, 0), 0);
+    still_cut(&s);
+    assert_int_equal(capture_next(s.c, 0, &s.run, &s.b.err), 1);
+    assert_int_equal(capture_write(s.c, s.q, 4096, 8192, 0), 0); /* before the sealer reads */
+    s.disk.hold_reads = true;
+    sealer = fiber_spawn(fiber_io(), "sealer", take_fiber, &s);
+    wait_held(&s, 1);
+    s.disk.hold_reads = false;
+    assert_int_equal(capture_write(s.c, s.q, 4096, 16384, 0), 0); /* and before it takes */
+    slow_disk_release(&s.disk);
+    fiber_join(sealer);
+    assert_int_equal(s.res, 0);
+    assert_memory_equal(s.plain + 8192, s.p, 4096);
+    assert_memory_equal(s.plain + 16384, s.p, 4096);
+    assert_int_equal(s.bits[0], 1u << 2 | 1u << 4);
+    assert_int_equal(s.c->saves, 2);
+    assert_int_equal(capture_write(s.c, s.p, 4096, 8192, 0), 0); /* taken: nothing to save */
+    assert_int_equal(s.c->saves, 2);
+    capture_cut_end(s.c);
+    assert_int_equal(capture_dirty_bytes(s.c), 2 * 4096);
+
+    /* Taken is not sealed: the region stays hot. */
+    still_cut(&s);
+    expect_sector(&s, 2, s.p);
+    assert_int_equal(capture_dirty_bytes(s.c), 2 * 4096);
+    cool(&s.b, 0);
+    cool(&s.b, 0);
+    assert_int_equal(capture_hot_regions(s.c), 1);
+    capture_sealed(s.c, 2, 1);
+    capture_sealed(s.c, 4, 1);
+    cool(&s.b, 0);
+    assert_int_equal(capture_hot_regions(s.c), 0);
+    capture_cut_end(s.c);
+    assert_int_equal(capture_dirty_bytes(s.c), 0);
+    still_end(&s);
+}
+
+static void what_is_written_while_it_is_read_for_the_cut_is_not_in_it(void **state)
+{
+    (void)state;
+    with_fixture(raced);
+}
+
+static void trimmed(void *arg)
+{
+    struct still s;
+    uint8_t *was = err_malloc(4096);
+    still_begin(&s, arg);
+    assert_int_equal(capture_read(s.c, was, 4096, 8 * MIB + 4096), 0);
+    assert_int_equal(capture_write(s.c, was, 4096, 8 * MIB + 4096, 0), 0);
+    for (uint64_t off = 8 * MIB; off < 12 * MIB; off += 64 * KIB) {
+        uint8_t buf[4096];
+        assert_int_equal(capture_read(s.c, buf, 4096, off), 0);
+        assert_int_equal(capture_write(s.c, buf, 4096, off, 0), 0);
+    }
+    assert_int_equal(capture_trim(s.c, 8 * MIB, 16 * MIB, 0), 0);
+    still_cut(&s);
+    assert_int_equal(capture_trim(s.c, 4 * MIB, 8 * MIB, 0), 0); /* now it is a hole, then not */
+    expect_sector(&s, 2049, was);
+    assert_int_equal(capture_next(s.c, 3072, &s.run, &s.b.err), 1);
+    assert_true(s.run.hole);
+    assert_int_equal(s.run.first, 4096);
+    assert_int_equal(s.run.sectors, 2048);
+    assert_int_equal(capture_next(s.c, 6144, &s.run, &s.b.err), 0);
+    capture_cut_end(s.c);
+    still_end(&s);
+    free(was);
+}
+
+static void what_is_trimmed_after_the_cut_is_in_it(void **state)
+{
+    (void)state;
+    with_fixture(trimmed);
+}
+
+static void cut_fiber(void *arg)
+{
+    struct still *s = arg;
+    s->res = bench_cut(&s->b, "");
+}
+
+static void broken_late(void *arg)
+{
+    struct still s;
+    struct fiber *cut;
+    still_begin(&s, arg);
+    assert_int_equal(capture_write(s.c, s.p, 4096, 8192, 0), 0);
+    s.disk.hold_reads = true;
+    cut = fiber_spawn(fiber_io(), "cut", cut_fiber, &s);
+    wait_held(&s, 1); /* the only region is handed out, and not taken yet */
+    (void)err_set(&s.c->broken, ERR_AGAIN, "volume records/data: broken by the test");
+    capture_break(s.c);
+    slow_disk_release(&s.disk);
+    fiber_join(cut);
+    assert_int_equal(s.res, -ERR_AGAIN);
+    assert_true(s.b.result.overrun);
+    assert_int_equal(s.b.result.end, CUT_SEALED);
+    cut_ok(&s.b);
+    still_end(&s);
+}
+
+static void a_cut_that_breaks_at_its_very_end_is_not_complete(void **state)
+{
+    (void)state;
+    with_fixture(broken_late);
 }
 
 /* -- A cut that is outrun -- */
@@ -389,8 +626,9 @@ struct storm {
     struct bench b;
     struct oracle oracle;
     struct replay replay;
-    bool stop;
+    struct slow_disk disk;
     uint64_t saves;
+    unsigned complete, failed;
 };
 
 struct client {
@@ -415,6 +653,8 @@ static int act(struct storm *s, unsigned *seed, uint8_t *buf)
     uint32_t len;
     size_t op;
     int res;
+    if (rand_r(seed) % 4 == 0)
+        off %= 128 * KIB; /* where they meet */
     if (rand_r(seed) % 2)
         off = off / 4096 * 4096;
     len = pick_len(seed, capture_size(c) - off);
@@ -436,7 +676,7 @@ static void client_fiber(void *arg)
 {
     struct client *me = arg;
     uint8_t *buf = err_malloc(OP_MAX);
-    while (!me->s->stop) {
+    for (;;) {
         int res = act(me->s, &me->seed, buf);
         if (res == -ECANCELED)
             break;
@@ -462,18 +702,45 @@ static void check_storm(struct storm *s, uint64_t from)
     assert_true(replay_equals(&s->replay, s->f, NO_SCAN, NO_SCAN));
 }
 
+struct quitter {
+    struct storm *s;
+    uint64_t after;
+};
+
+static void quitter_fiber(void *arg)
+{
+    const struct quitter *q = arg;
+    (void)fiber_sleep(q->after);
+    q->s->b.give_up = true;
+}
+
+/* A cut that is given up in the middle, most times: all that was in it is in the next. */
+static void quit_cut(struct storm *s, unsigned *seed)
+{
+    struct quitter q = {s, (uint64_t)rand_r(seed) % (10 * IO_MS)};
+    struct fiber *fiber = fiber_spawn(fiber_io(), "quitter", quitter_fiber, &q);
+    s->failed += bench_cut(&s->b, "") < 0;
+    fiber_join(fiber);
+    s->b.give_up = false;
+}
+
 static void one_cut(struct storm *s, unsigned *seed)
 {
+    unsigned kind = (unsigned)rand_r(seed) % 6;
     uint64_t from;
-    (void)fiber_sleep((uint64_t)rand_r(seed) % (20 * IO_MS));
-    if (rand_r(seed) % 3 == 0) {
+    if (kind % 2)
+        (void)fiber_sleep((uint64_t)rand_r(seed) % (20 * IO_MS));
+    if (kind == 0) {
         s->b.catching_up = true;
         cut_ok(&s->b);
         s->b.catching_up = false;
+    } else if (kind < 3) {
+        quit_cut(s, seed);
     }
     fixture_fill(s->f, NO_SCAN, (uint64_t)rand_r(seed) % (3 * MIB), 5000, *seed);
     from = oracle_now(&s->oracle);
     cut_ok(&s->b);
+    s->complete++;
     check_storm(s, from);
 }
 
@@ -505,10 +772,22 @@ static void crash(struct storm *s, struct fiber *clients[CLIENTS], unsigned *see
     bench_open(&s->b, s->f);
 }
 
+static bool is_captured(void *arg, int fd)
+{
+    struct storm *s = arg;
+    for (uint16_t i = 0; i < VOLUMES; i++) {
+        const struct capture *c =
+            s->b.indexes.count > VOLUMES ? s->b.indexes.volumes[i].capture : NULL;
+        if (c && c->fd == fd)
+            return true;
+    }
+    return false;
+}
+
 static void storm(void *arg)
 {
     struct fixture *f = arg;
-    struct storm s = {.f = f};
+    struct storm s = {.f = f, .disk = {.usual_ns = IO_MS, .rare_ns = 20 * IO_MS}};
     struct client clients[CLIENTS];
     struct fiber *fibers[CLIENTS];
     const char *env = getenv("RELAIS_SEED");
@@ -518,6 +797,10 @@ static void storm(void *arg)
     fixture_captured(f, "logs", 5 * MIB);
     fixture_volume(f, "old", 4 * MIB);
     replay_init(&s.replay, CAPACITY);
+    s.disk.seed = seed;
+    s.disk.is_short = is_captured;
+    s.disk.arg = &s;
+    slow_disk_begin(&s.disk, fiber_io());
     bench_open(&s.b, f);
     for (unsigned round = 0; round < ROUNDS; round++) {
         for (unsigned i = 0; i < CLIENTS; i++) {
@@ -533,9 +816,13 @@ static void storm(void *arg)
     for (unsigned i = 0; i < VOLUMES; i++)
         assert_true(replay_equals(&s.replay, f, i, i));
     assert_true(s.saves > 0); /* else nothing of the copies was tested */
-    print_message("%zu operations, %llu RPs, %llu sectors saved\n", s.oracle.count,
-                  (unsigned long long)s.replay.rps, (unsigned long long)s.saves);
+    assert_int_equal(s.disk.overlaps, 0);
+    print_message(
+        "%zu operations, %llu RPs, %u of them complete, %u given up, %llu sectors saved\n",
+        s.oracle.count, (unsigned long long)s.replay.rps, s.complete, s.failed,
+        (unsigned long long)s.saves);
     bench_close(&s.b);
+    slow_disk_end(&s.disk);
     replay_done(&s.replay);
     oracle_free(&s.oracle);
 }
@@ -579,6 +866,10 @@ int main(void)
         cmocka_unit_test(a_volume_may_go_from_capture_to_scan_and_back),
         cmocka_unit_test(a_region_is_hot_from_before_its_write_until_a_delta_has_it),
         cmocka_unit_test(the_log_is_durable_before_the_first_write_to_a_region),
+        cmocka_unit_test(a_copy_read_for_one_cut_is_not_kept_for_the_next),
+        cmocka_unit_test(what_is_written_while_it_is_read_for_the_cut_is_not_in_it),
+        cmocka_unit_test(what_is_trimmed_after_the_cut_is_in_it),
+        cmocka_unit_test(a_cut_that_breaks_at_its_very_end_is_not_complete),
         cmocka_unit_test(a_cut_that_is_outrun_ends_and_writes_go_on),
         cmocka_unit_test(every_rp_is_a_cut_of_what_clients_were_told),
         cmocka_unit_test(a_million_scattered_sectors_take_little_memory),
