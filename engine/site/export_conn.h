@@ -80,6 +80,9 @@ struct served {
     struct capture *capture;
     struct crew crew;
     unsigned connections;
+    /* Failures are told once a second: a full disk fails every request. */
+    uint64_t failed_at;
+    unsigned failures;
     /* Where there was no hole when last looked. What became one since is read as zeroes: true too.
      */
     uint64_t data_start, data_end;
@@ -158,6 +161,8 @@ void crew_init(struct crew *w, struct io *io);
 void crew_stop(struct crew *w);
 /* Has the job run by the crew. */
 void run_job(struct job *j);
+/* Logs that a request could not be run, when it is time. */
+void log_failure(struct conn *c, const struct nbd_request *r, uint32_t len, uint64_t off, int res);
 /* Lets go of a request; the last to do so ends it. */
 void request_release(struct request *rq);
 

@@ -170,13 +170,19 @@ void request_release(struct request *rq)
     end(rq);
 }
 
-static void log_failure(const struct job *j, int res)
+void log_failure(struct conn *c, const struct nbd_request *r, uint32_t len, uint64_t off, int res)
 {
-    const struct nbd_request *r = &j->request->r;
+    struct served *v = c->volume;
+    uint64_t now = io_now(v->crew.io);
     if (res == -ENOTSUP && r->flags & NBD_CMD_FLAG_FAST_ZERO)
         return; /* an answer, no failure */
-    log_error("nbd %s: %s of %u bytes at %llu: %s", j->request->conn->who,
-              nbd_command_name(r->command), j->len, (unsigned long long)j->off, strerror(-res));
+    v->failures++;
+    if (v->failed_at != 0 && now - v->failed_at < IO_S)
+        return;
+    log_error("nbd %s: %s of %u bytes at %llu: %s; %u request%s failed so far", c->who,
+              nbd_command_name(r->command), len, (unsigned long long)off, strerror(-res),
+              v->failures, v->failures == 1 ? "" : "s");
+    v->failed_at = now;
 }
 
 static void finish(struct job *j, int res)
@@ -185,7 +191,7 @@ static void finish(struct job *j, int res)
     struct conn *c = rq->conn;
     void *memory = j->item.memory;
     if (res < 0) {
-        log_failure(j, res);
+        log_failure(c, &rq->r, j->len, j->off, res);
         if (rq->res >= 0)
             rq->res = res;
     }

@@ -62,8 +62,7 @@ static void send_stream(struct conn *c, struct item *it)
         uint32_t left = rq->r.length - done, n = left < EXPORT_PIECE ? left : EXPORT_PIECE;
         int res = capture_read(v, rq->slot, n, rq->r.offset + done);
         if (res < 0) {
-            log_error("nbd %s: READ of %u bytes at %llu: %s", c->who, n,
-                      (unsigned long long)(rq->r.offset + done), strerror(-res));
+            log_failure(c, &rq->r, n, rq->r.offset + done, res);
             if (done > 0)
                 give_up(c, -EPIPE);
             else

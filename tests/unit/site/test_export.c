@@ -159,6 +159,8 @@ static int setup(void **state)
     fixture_init(&f);
     fixture_captured(&f, "data", SIZE);
     fixture_fill(&f, 0, STATIC, SIZE - STATIC, 7);
+    for (uint64_t at = STATIC; at < SIZE; at += 4 * MIB) /* holes of parts of pieces and of many */
+        fixture_punch(&f, 0, at + 100 * KIB, at % (8 * MIB) ? 200 * KIB : 2 * MIB);
     fixture_text(f.volumes[0].export_path, sizeof f.volumes[0].export_path, "%s/socket", f.root);
     f.volumes[0].export_mode = 0600;
     memset(&addr, 0, sizeof addr);
@@ -360,6 +362,136 @@ static void requests_arrive_however_they_are_cut_up(void **state)
     }
 }
 
+/* ---- a disk that fails, and one that is late ---- */
+
+#define BAD  (8 * MIB)  /* writes to here fail */
+#define LATE (16 * MIB) /* and to here begin after a while */
+
+/* Stands before the loop's write and sync. */
+static struct {
+    struct io *io;
+    const struct io_ops *real;
+    struct io_ops ops;
+    struct io_req *late;
+    void (*late_done)(struct io_req *req, int res);
+    bool late_ended, synced_after;
+} disk;
+
+struct late_write {
+    struct io_req *req;
+    int fd;
+    const void *buf;
+    size_t len;
+    uint64_t off;
+};
+
+static void on_late(struct io_req *req, int res)
+{
+    disk.late_ended = true;
+    req->done = disk.late_done;
+    req->done(req, res);
+}
+
+static void write_late(void *arg)
+{
+    struct late_write *w = arg;
+    (void)fiber_sleep(50 * IO_MS);
+    disk.late_done = w->req->done;
+    w->req->done = on_late;
+    disk.real->write(disk.io, w->req, w->fd, w->buf, w->len, w->off);
+    free(w);
+}
+
+static void disk_write(struct io *io, struct io_req *req, int fd, const void *buf, size_t len,
+                       uint64_t off)
+{
+    if (len > 0 && off >= LATE && off < LATE + EXPORT_PIECE) {
+        struct late_write *w = err_malloc(sizeof *w);
+        *w = (struct late_write){req, fd, buf, len, off};
+        fiber_detach(fiber_spawn(io, "late", write_late, w));
+        return;
+    }
+    if (off >= BAD && off < BAD + MIB)
+        fd = -1;
+    disk.real->write(io, req, fd, buf, len, off);
+}
+
+static void disk_sync(struct io *io, struct io_req *req, int fd, bool data_only)
+{
+    disk.synced_after = disk.synced_after || disk.late_ended;
+    disk.real->sync(io, req, fd, data_only);
+}
+
+static void disk_begin(void)
+{
+    memset(&disk, 0, sizeof disk);
+    disk.io = fiber_io();
+    disk.real = disk.io->ops;
+    disk.ops = *disk.real;
+    disk.ops.write = disk_write;
+    disk.ops.sync = disk_sync;
+    disk.io->ops = &disk.ops;
+}
+
+static void disk_end(void)
+{
+    disk.io->ops = disk.real;
+}
+
+static void write_to_a_bad_disk(void *arg)
+{
+    static const uint32_t lengths[] = {4096, MIB, 3 * MIB};
+    uint8_t *payload = err_calloc(1, 4 * MIB), p[16];
+    int fd;
+    (void)arg;
+    serve(EXPORT_CONN_MEMORY);
+    fd = client(false);
+    disk_begin();
+    for (unsigned i = 0; i < 3; i++) {
+        ask(fd, NBD_CMD_WRITE, i, BAD, lengths[i]);
+        say(fd, payload, lengths[i]);
+        assert_int_equal(simple(fd, i), NBD_EIO);
+    }
+    ask(fd, NBD_CMD_READ, 9, STATIC, sizeof p); /* and it goes on */
+    assert_int_equal(simple(fd, 9), 0);
+    receive(fd, p, sizeof p);
+    disk_end();
+    fio_close_always(fd);
+    stop();
+    free(payload);
+}
+
+static void a_write_that_fails_is_told_also_when_only_a_piece_of_it_did(void **state)
+{
+    (void)state;
+    fixture_run(write_to_a_bad_disk, NULL);
+}
+
+static void write_fua(void *arg)
+{
+    uint8_t *payload = err_calloc(1, MIB), p[NBD_REQUEST_LEN];
+    int fd;
+    (void)arg;
+    serve(EXPORT_CONN_MEMORY);
+    fd = client(false);
+    disk_begin();
+    say(fd, p, put_request(p, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 1, LATE, MIB));
+    say(fd, payload, MIB);
+    assert_int_equal(simple(fd, 1), 0);
+    assert_true(disk.late_ended);
+    assert_true(disk.synced_after);
+    disk_end();
+    fio_close_always(fd);
+    stop();
+    free(payload);
+}
+
+static void a_fua_write_in_pieces_is_synced_after_the_last_of_them(void **state)
+{
+    (void)state;
+    fixture_run(write_fua, NULL);
+}
+
 /* ---- who holds up whom ---- */
 
 static void ask_and_read_nothing(void *arg)
@@ -508,6 +640,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(requests_arrive_however_they_are_cut_up),
+        T(a_write_that_fails_is_told_also_when_only_a_piece_of_it_did),
+        T(a_fua_write_in_pieces_is_synced_after_the_last_of_them),
         T(a_client_that_does_not_read_holds_up_only_itself),
         T(there_are_as_many_connections_as_memory_for_them),
         T(rubbish_ends_its_connection_and_nothing_else),
