@@ -1,7 +1,6 @@
 #include "capture_own.h"
 
 #include "fio.h"
-#include "log.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,7 +22,6 @@ static bool flying(const struct capture *c, uint64_t first, uint64_t end)
 void capture_break(struct capture *c)
 {
     saved_clear(c->saved);
-    log_warn("%s", c->broken.text);
     fiber_wake_all(&c->room);
 }
 
