@@ -26,7 +26,7 @@ const struct command commands[] = {
      "[SITE/]GROUP [--all] [--json] [--signer WORD]"},
     {"restore", cmd_restore, "write a volume as it was to a file or device",
      "[SITE/]GROUP@RP|@TIME|@latest VOLUME TARGET --key FILE [--key FILE]...\n"
-     "       [--site SITE] [--force] [--parallel N] [--signer WORD]"},
+     "       [--site SITE] [--force] [--check] [--state FILE] [--parallel N] [--signer WORD]"},
     {"verify", cmd_verify, "prove that a recovery point can be restored",
      "[SITE/]GROUP[@RP|@TIME] --key FILE [--key FILE]... | --chain\n"
      "       [--site SITE] [--parallel N] [--signer WORD]"},

@@ -1,9 +1,9 @@
 /* bytes.h: bounded reading and writing of little-endian bytes.
  *
- * `struct bytes_in` is a cursor over memory that somebody else owns. A read past the end sets `bad`,
- * and from then on every read gives zeroes: a parser reads a whole record and asks bytes_bad once.
- * `struct bytes_out` grows up to a maximum that its owner sets; past it, `bad` is set and further
- * writes are dropped. Pure; no allocation on the reading side. */
+ * `struct bytes_in` is a cursor over memory that somebody else owns. A read past the end sets
+ * `bad`, and from then on every read gives zeroes: a parser reads a whole record and asks bytes_bad
+ * once. `struct bytes_out` grows up to a maximum that its owner sets; past it, `bad` is set and
+ * further writes are dropped. Pure; no allocation on the reading side. */
 #ifndef RELAIS_BYTES_H
 #define RELAIS_BYTES_H
 
@@ -27,7 +27,8 @@ uint64_t bytes_get_varint(struct bytes_in *b);
 void bytes_get(struct bytes_in *b, void *dst, size_t len);
 /* A view of the next len bytes, or NULL when bad. */
 const uint8_t *bytes_view(struct bytes_in *b, size_t len);
-/* u8 length then text without NUL; copies at most cap-1 bytes and terminates; longer text is bad. */
+/* u8 length then text without NUL; copies at most cap-1 bytes and terminates; longer text is bad.
+ */
 void bytes_get_str(struct bytes_in *b, char *dst, size_t cap);
 size_t bytes_left(const struct bytes_in *b);
 static inline bool bytes_bad(const struct bytes_in *b)

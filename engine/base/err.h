@@ -44,15 +44,19 @@ struct err {
     char text[ERR_TEXT_MAX];
 };
 
-#define ERR_INIT {ERR_OK, ""}
+#define ERR_INIT                                                                                   \
+    {                                                                                              \
+        ERR_OK, ""                                                                                 \
+    }
 
 /* Sets code and text (truncated to fit); returns -(int)code. */
 int err_set(struct err *e, enum err_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4), cold));
 
-/* Same for a failed system call or io verb: `os` is errno or a negative errno; the code follows from
- * it (ENOSPC, EDQUOT: SPACE; ENOENT: NOENT; EEXIST: EXISTS; ECANCELED: CANCELED; ENOMEM, EMFILE: OS;
- * connection errors and timeouts: NET; else IO) and ": strerror" is appended to the text. */
+/* Same for a failed system call or io verb: `os` is errno or a negative errno; the code follows
+ * from it (ENOSPC, EDQUOT: SPACE; ENOENT: NOENT; EEXIST: EXISTS; ECANCELED: CANCELED; ENOMEM,
+ * EMFILE: OS; connection errors and timeouts: NET; else IO) and ": strerror" is appended to the
+ * text. */
 int err_os(struct err *e, int os, const char *fmt, ...) __attribute__((format(printf, 3, 4), cold));
 
 /* Puts "context: " before the text that is there; returns -(int)e->code. */

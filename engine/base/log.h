@@ -5,7 +5,13 @@
 #ifndef RELAIS_LOG_H
 #define RELAIS_LOG_H
 
-enum log_level { LOG_L_ERROR = 3, LOG_L_WARN = 4, LOG_L_NOTICE = 5, LOG_L_INFO = 6, LOG_L_DEBUG = 7 };
+enum log_level {
+    LOG_L_ERROR = 3,
+    LOG_L_WARN = 4,
+    LOG_L_NOTICE = 5,
+    LOG_L_INFO = 6,
+    LOG_L_DEBUG = 7
+};
 
 /* Lines above `level` are dropped. Call before threads start. Default: LOG_L_INFO. */
 void log_set_level(enum log_level level);

@@ -51,9 +51,8 @@ static int slurp(char **text, size_t *len, const char *file, struct err *e)
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         int os = errno;
-        (void)err_os(e, os, "%s", file);
-        e->code = ERR_CONFIG;
-        return -(int)e->code;
+        return err_set(e, ERR_CONFIG, "%s: %s; name the configuration with -c FILE", file,
+                       strerror(os));
     }
     buf = err_malloc(cap);
     while (n < cap) {

@@ -172,6 +172,29 @@ static int dispatch(struct session *s, const struct frame_header *f, struct err 
     }
 }
 
+static void pulse_main(void *arg)
+{
+    struct session *s = arg;
+    struct err e = ERR_INIT;
+    int rc = 0;
+    while (rc == 0 && !s->ended) {
+        Relais__Ping ping = RELAIS__PING__INIT;
+        (void)fiber_wait(&s->pulse_end, HUB_PULSE_NS);
+        if (!s->ended && s->busy_since && io_now(s->hub->io) - s->busy_since >= HUB_PULSE_NS)
+            rc = session_reply(s, FRAME_Ping, 0, &ping.base, &e); /* the reader finds out why not */
+    }
+}
+
+static void pulse_stop(struct session *s)
+{
+    s->ended = true;
+    if (!s->pulse)
+        return;
+    fiber_wake_all(&s->pulse_end);
+    fiber_join(s->pulse);
+    s->pulse = NULL;
+}
+
 /* One frame. */
 static int turn(struct session *s, struct err *e)
 {
@@ -186,7 +209,10 @@ static int turn(struct session *s, struct err *e)
                       s->partial.part, (unsigned)(HUB_IDLE_NS / IO_S), s->partial.filled);
         return session_refuse(s, f.id, e);
     }
-    return dispatch(s, &f, e);
+    s->busy_since = io_now(s->hub->io);
+    rc = dispatch(s, &f, e);
+    s->busy_since = 0;
+    return rc;
 }
 
 static void session_main(void *arg)
@@ -200,11 +226,13 @@ static void session_main(void *arg)
         log_warn("hub: connection from %s:%u: %s", s->from.host, s->from.port, e.text);
     } else {
         log_info("hub: %s connected from %s:%u", s->peer, s->from.host, s->from.port);
+        s->pulse = fiber_spawn(s->hub->io, "hub-pulse", pulse_main, s);
         while (rc == 0)
             rc = turn(s, &e);
     }
     if (s->link)
         link_shutdown(s->link);
+    pulse_stop(s);
     jobs_reap(s, true);
     ingest_drop(s);
     if (s->link) {

@@ -18,6 +18,7 @@
 #define HUB_HANDSHAKE_NS (10 * IO_S)
 #define HUB_IDLE_NS      (30 * IO_S)
 #define HUB_PING_NS      (4 * IO_S) /* a peer that waits for memory hears of us this often */
+#define HUB_PULSE_NS     (2 * IO_S) /* and one whose frame takes so long; below CALL_PONG_NS by far */
 #define HUB_JOBS_MAX     16u        /* of one connection */
 #define HUB_OFFERS_MAX   16u        /* of one connection, open at once */
 #define HUB_COMMITS_MAX  32u        /* of one connection, waiting */
@@ -84,6 +85,13 @@ struct session {
     const struct config_peer *config;
     const struct key_public *sign; /* NULL: the peer signs nothing */
     bool done;
+
+    /* The peer hears of us while a frame of its takes long, a slow store for one; otherwise it
+     * would take us for dead. */
+    struct fiber *pulse;
+    struct fiber_cond pulse_end;
+    bool ended;
+    uint64_t busy_since; /* 0: it is the peer's turn */
 
     struct job *jobs;
     unsigned job_count;

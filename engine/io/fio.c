@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LISTEN_RETRY (20 * IO_MS)
+
 /* Submits a verb of fiber_io() for a request on this stack. A cancelled fiber starts nothing new; a
  * request that completes in spite of being cancelled gives its own result, so that no handle leaks.
  */
@@ -165,10 +167,21 @@ int fio_space(const char *path, struct io_space *out)
     return fiber_await(&r);
 }
 
-int fio_listen(const struct io_addr *addr, mode_t mode)
+static int listen_once(const struct io_addr *addr, mode_t mode)
 {
     BEGIN(r, listen, addr, mode);
     return fiber_await(&r);
+}
+
+int fio_listen(const struct io_addr *addr, mode_t mode)
+{
+    uint64_t began = io_now(fiber_io());
+    int res;
+    while ((res = listen_once(addr, mode)) == -EADDRINUSE &&
+           io_now(fiber_io()) - began < FIO_LISTEN_NS)
+        if (fiber_sleep(LISTEN_RETRY) < 0)
+            return -ECANCELED;
+    return res;
 }
 
 int fio_accept(int fd, struct io_addr *peer)

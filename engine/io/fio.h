@@ -31,6 +31,9 @@ int fio_mkdirs(const char *path, mode_t mode);
 int fio_sync_dir(const char *path);
 int fio_list(const char *path, struct io_names *out);
 int fio_space(const char *path, struct io_space *out);
+/* Tries for FIO_LISTEN_NS while the address is in use: the kernel takes a ring apart, and lets go
+ * of its listening sockets, some time after the process that was killed is gone. */
+#define FIO_LISTEN_NS (3 * IO_S)
 int fio_listen(const struct io_addr *addr, mode_t mode);
 int fio_accept(int fd, struct io_addr *peer);
 /* -ETIMEDOUT when there was no connection within timeout_ns. */

@@ -101,7 +101,8 @@ struct io_ops {
     /* Asks that a request in flight end soon; it completes with its result or -ECANCELED. A no-op
      * when it has completed. CPU work and commands that run are not interrupted. */
     void (*cancel)(struct io *, struct io_req *);
-    /* Runs fn(arg) on a worker thread, then completes with its result. fn may touch nothing but arg. */
+    /* Runs fn(arg) on a worker thread, then completes with its result. fn may touch nothing but
+     * arg. */
     void (*work)(struct io *, struct io_req *, enum io_work_class, int (*fn)(void *arg), void *arg);
     /* Runs /bin/sh -c command with stdin and stdout from/to /dev/null and stderr inherited;
      * completes with its exit status (128+signal when killed), -ETIMEDOUT after it was killed for
@@ -109,13 +110,13 @@ struct io_ops {
     void (*command)(struct io *, struct io_req *, const char *command, uint64_t timeout_ns);
     /* Completes with 0 in a later turn of the loop. */
     void (*defer)(struct io *, struct io_req *);
-    /* For other threads (librados callbacks): completes req with res. Announce with expect first, on
-     * the loop's thread, so that the loop knows something is pending. */
+    /* For other threads (librados callbacks): completes req with res. Announce with expect first,
+     * on the loop's thread, so that the loop knows something is pending. */
     void (*expect)(struct io *, struct io_req *);
     void (*post)(struct io *, struct io_req *, int res);
     /* Clocks (ns) and randomness (cryptographic in the real one; seeded in the simulator). */
-    uint64_t (*now)(struct io *);      /* monotonic */
-    int64_t (*wall)(struct io *);      /* UTC since 1970; may jump */
+    uint64_t (*now)(struct io *); /* monotonic */
+    int64_t (*wall)(struct io *); /* UTC since 1970; may jump */
     void (*random)(struct io *, void *buf, size_t len);
     /* Number of threads that IO_WORK_CPU spreads over, >= 1. */
     unsigned (*workers)(struct io *);

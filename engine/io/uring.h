@@ -1,4 +1,5 @@
-/* uring.h: the real implementation of io.h: one io_uring loop, a pool of worker threads, signals. */
+/* uring.h: the real implementation of io.h: one io_uring loop, a pool of worker threads, signals.
+ */
 #ifndef RELAIS_URING_H
 #define RELAIS_URING_H
 
@@ -16,8 +17,8 @@ void uring_stop(struct io *io);
 
 /* Calls on_signal(arg, signo) from the loop for each of the signals in set (which it blocks for the
  * process: call before other threads start). Errors: OS. */
-int uring_signals(struct io *io, const int *signos, size_t n, void (*on_signal)(void *arg, int signo),
-                  void *arg, struct err *e);
+int uring_signals(struct io *io, const int *signos, size_t n,
+                  void (*on_signal)(void *arg, int signo), void *arg, struct err *e);
 
 /* Every request must have completed. */
 void uring_free(struct io *io);

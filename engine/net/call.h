@@ -14,8 +14,8 @@ struct caller;
 #define CALL_GREETING_NS (10 * IO_S) /* Welcome must come within */
 /* A ping goes out after CALL_PING_NS of silence; after CALL_PONG_NS more the peer is taken for
  * gone, unless it still takes our bytes: then the line is slow, not dead. */
-#define CALL_PING_NS (5 * IO_S)
-#define CALL_PONG_NS (10 * IO_S)
+#define CALL_PING_NS (2 * IO_S)
+#define CALL_PONG_NS (6 * IO_S)
 
 /* Takes over the link (closed in any case), sends Hello and waits for Welcome. Errors: NET, PROTO,
  * AUTH. (waits) */

@@ -37,20 +37,28 @@ const struct manifest *reader_manifest(const struct reader *r, uint64_t rp);
 struct restore_progress {
     uint64_t bytes_done, bytes_total; /* of the volume's content to write */
     uint64_t fetched;                 /* sealed bytes that came over the link */
+    uint64_t found;  /* of bytes_done: an earlier attempt had written them, and they still held */
+    uint64_t redone; /* of bytes_done: an earlier attempt had, but they had changed since */
+    bool checking;   /* all is written, now it is read back */
+    uint64_t bytes_checked;
 };
 struct restore_options {
     struct key_secret *const *keys; /* restore keys */
     size_t key_count;
     unsigned parallel; /* fetches in flight; 0: default */
     bool force;        /* overwrite an existing target */
+    bool check;        /* at the end read everything back, from the disk where that can be had */
+    const char *state; /* where the state is kept; NULL: see below */
     void (*progress)(void *arg, const struct restore_progress *p);
     void *arg;
 };
-/* Restores a volume. A file target is written as TARGET.relais-part beside TARGET.relais-state
- * (what is done so far, so that the same command resumes), synced, then renamed to TARGET; a block
- * device is written in place (force needed). target NULL: fetches and verifies everything and
- * writes nothing. Errors: EXISTS, NOENT, AUTH (no key fits; a tag does not), CORRUPT, SPACE, IO,
- * NET. On an error a file target is as it was before. */
+/* Restores a volume. A file target is written as TARGET.relais-part, synced, then renamed to
+ * TARGET; a block device is written in place (force needed). What is done so far stands in a state
+ * file, so that the same call goes on where one that failed stopped: NULL is TARGET.relais-state
+ * for a file, and none for a device. What it says is done is read back first, and what does not
+ * hold any more is done again. target NULL: fetches and verifies everything and writes nothing.
+ * Errors: EXISTS, NOENT, AUTH (no key fits; a tag does not), CORRUPT (also: what is read back is
+ * not what was written), SPACE, IO, NET. On an error a file target is as it was before. */
 int reader_restore(struct reader *r, uint64_t rp, const char *volume, const char *target,
                    const struct restore_options *options, struct restore_progress *done,
                    struct err *e);

@@ -1,23 +1,29 @@
 /* restore.c: brings a volume back: plan, keys, then units in parallel into the target. */
+#include "gaps.h"
 #include "log.h"
 #include "unit.h"
 
 #include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PARALLEL_DEFAULT 16u
 #define PARALLEL_MAX     20u /* at some 3 MiB each: 64 MiB */
-#define SAVE_NS          (2 * IO_S)
+#define SAVE_NS          (1 * IO_S)
 
 struct restore {
     struct unit_job job;
     struct target target;
+    struct state state;
+    struct digest identity;
     struct plan plan;
     struct unit *units;
     size_t unit_count, next;
     const struct restore_options *options;
     struct restore_progress *progress;
+    int (*each)(struct restore *r, struct unit_slot *s, size_t n, struct err *e); /* unit */
     bool stop;
     unsigned running; /* workers */
     struct fiber_cond ended;
@@ -50,6 +56,57 @@ static void tell(struct restore *r)
         r->options->progress(r->options->arg, r->progress);
 }
 
+/* What an earlier attempt has written counts if it is still there: somebody may have used the
+ * target in between. */
+static int look_back(struct restore *r, struct unit_slot *s, size_t n, bool *holds, struct err *e)
+{
+    const uint8_t *mac = r->target.resumed ? state_mac(&r->state, n) : NULL;
+    uint64_t bytes = unit_bytes(r, &r->units[n]);
+    *holds = false;
+    if (!mac)
+        return 0;
+    int rc = unit_check(&r->job, s, &r->units[n], n, mac, holds, e);
+    if (rc == 0 && *holds)
+        r->progress->found += bytes;
+    else if (rc == 0)
+        r->progress->redone += bytes;
+    return rc;
+}
+
+static int write_unit(struct restore *r, struct unit_slot *s, size_t n, struct err *e)
+{
+    const struct unit *u = &r->units[n];
+    uint8_t mac[STATE_MAC_LEN];
+    bool holds;
+    int rc = look_back(r, s, n, &holds, e);
+    if (rc < 0)
+        return rc;
+    if (!holds) {
+        rc = unit_run(&r->job, s, u, n, mac, e);
+        if (rc < 0)
+            return rc;
+        if (!r->target.nowhere)
+            state_set(&r->state, n, mac);
+        r->progress->fetched += u->span;
+    }
+    r->progress->bytes_done += unit_bytes(r, u);
+    return 0;
+}
+
+static int check_unit(struct restore *r, struct unit_slot *s, size_t n, struct err *e)
+{
+    const struct unit *u = &r->units[n];
+    bool holds = false;
+    int rc = unit_check(&r->job, s, u, n, state_mac(&r->state, n), &holds, e);
+    if (rc == 0 && !holds)
+        return err_set(e, ERR_CORRUPT,
+                       "%s: what is read back at byte %llu and behind is not what was written and "
+                       "verified: somebody else writes to it, or it does not keep what it is told",
+                       r->target.path, (unsigned long long)unit_start(&r->plan, u));
+    r->progress->bytes_checked += unit_bytes(r, u);
+    return rc;
+}
+
 static void worker_main(void *arg)
 {
     struct worker *w = arg;
@@ -58,22 +115,24 @@ static void worker_main(void *arg)
     unit_slot_init(&slot);
     while (!r->stop && r->next < r->unit_count) {
         struct err e = ERR_INIT;
-        size_t n = r->next++;
-        const struct unit *u = &r->units[n];
-        if (target_is_done(&r->target, n))
-            continue;
-        if (unit_run(&r->job, &slot, u, &e) < 0) {
+        if (r->each(r, &slot, r->next++, &e) < 0) {
             fail(r, &e);
             break;
         }
-        target_set_done(&r->target, n);
-        r->progress->bytes_done += unit_bytes(r, u);
-        r->progress->fetched += u->span;
         tell(r);
     }
     unit_slot_free(&slot);
     r->running--;
     fiber_wake_all(&r->ended);
+}
+
+/* The target goes first, so that after a power cut little of what is on record has to be redone. */
+static int save(struct restore *r, struct err *e)
+{
+    if (r->state.fresh_count == 0)
+        return 0;
+    int rc = target_sync(&r->target, e);
+    return rc < 0 ? rc : state_save(&r->state, e);
 }
 
 /* Keeps the state near what is done, so that an interruption costs seconds. */
@@ -82,51 +141,17 @@ static void saver_main(void *arg)
     struct restore *r = arg;
     while (!r->stop && fiber_sleep(SAVE_NS) == 0) {
         struct err e = ERR_INIT;
-        if (target_save(&r->target, &e) < 0 && !fiber_cancelled())
+        if (save(r, &e) < 0 && !fiber_cancelled())
             fail(r, &e);
     }
 }
 
-/* A device keeps what nobody writes, so what no piece covers is zeroed. The pieces are sorted by
- * place; a bitmap of the volume would do, a sorted copy of their ranges is smaller. */
-struct range {
-    uint32_t sector, sectors;
-};
-
-static int by_sector(const void *a, const void *b)
-{
-    const struct range *x = a, *y = b;
-    return x->sector < y->sector ? -1 : x->sector > y->sector;
-}
-
-static int zero_gaps(struct restore *r, struct err *e)
-{
-    if (!r->target.device)
-        return 0;
-    struct range *ranges = err_calloc(r->plan.count, sizeof *ranges);
-    uint64_t at = 0;
-    int rc = 0;
-    for (size_t i = 0; i < r->plan.count; i++)
-        ranges[i] = (struct range){r->plan.pieces[i].sector, r->plan.pieces[i].sectors};
-    qsort(ranges, r->plan.count, sizeof *ranges, by_sector);
-    for (size_t i = 0; i < r->plan.count && rc == 0; i++) {
-        uint64_t from = (uint64_t)ranges[i].sector << SECTOR_SHIFT;
-        if (from > at)
-            rc = target_zero(&r->target, at, from - at, e);
-        at = from + ((uint64_t)ranges[i].sectors << SECTOR_SHIFT);
-    }
-    if (rc == 0 && at < r->plan.size)
-        rc = target_zero(&r->target, at, r->plan.size - at, e);
-    free(ranges);
-    return rc;
-}
-
-/* What the state of a part must agree on: the recovery point (and with its digest all history), the
+/* What a state must agree on: the recovery point (and with its digest all history), the
  * volume, and how the plan was cut. */
-static void identity(const struct restore *r, size_t point, struct digest *out)
+static void identify(struct restore *r, size_t point)
 {
     struct bytes_out o = bytes_out(1024);
-    bytes_put_str(&o, "relais restore 1");
+    bytes_put_str(&o, "relais restore 2");
     bytes_put(&o, r->job.r->links[point].digest.b, DIGEST_LEN);
     bytes_put_str(&o, r->job.volume);
     bytes_put_u64(&o, r->plan.size);
@@ -136,13 +161,26 @@ static void identity(const struct restore *r, size_t point, struct digest *out)
     bytes_put_u64(&o, UNIT_PLAIN);
     bytes_put_u64(&o, UNIT_GAP);
     ASSERT(!o.bad);
-    digest_of(out, o.p, o.len);
+    digest_of(&r->identity, o.p, o.len);
     bytes_free(&o);
+}
+
+/* Only now something is changed. */
+static int open_target(struct restore *r, struct err *e)
+{
+    int rc = r->target.nowhere ? 0 : state_open(&r->state, &r->identity, r->unit_count, e);
+    if (rc == 0)
+        rc = target_open(&r->target, r->plan.size, r->state.resumed, e);
+    if (rc == 0 && r->state.resumed && !r->target.resumed)
+        rc = state_reset(&r->state, &r->identity, e);
+    /* A device keeps what nobody writes; so does a part that somebody wrote to. */
+    if (rc == 0 && (r->target.device || r->target.resumed))
+        rc = gaps_zero(&r->plan, &r->target, e);
+    return rc;
 }
 
 static int prepare(struct restore *r, size_t point, struct err *e)
 {
-    struct digest id;
     int rc = plan_make(&r->plan, r->job.r, point, r->job.volume, e);
     if (rc < 0)
         return rc;
@@ -151,22 +189,17 @@ static int prepare(struct restore *r, size_t point, struct err *e)
     if (rc < 0)
         return rc;
     r->units = units_make(&r->plan, &r->unit_count);
-    identity(r, point, &id);
-    rc = target_open(&r->target, r->plan.size, r->unit_count, &id, e);
-    if (rc == 0)
-        rc = zero_gaps(r, e);
+    identify(r, point);
+    unit_mac_key(r->job.mac_key, &r->job.keys, &r->identity);
     r->progress->bytes_total = r->plan.sectors << SECTOR_SHIFT;
-    for (size_t i = 0; i < r->unit_count && rc == 0; i++)
-        if (target_is_done(&r->target, i))
-            r->progress->bytes_done += unit_bytes(r, &r->units[i]);
-    return rc;
+    return open_target(r, e);
 }
 
 static void save_main(void *arg)
 {
     struct restore *r = arg;
     struct err e = ERR_INIT;
-    if (target_save(&r->target, &e) < 0)
+    if (save(r, &e) < 0)
         log_warn("%s; the next attempt begins further back", e.text);
 }
 
@@ -176,7 +209,9 @@ static void save_last(struct restore *r)
     fiber_join(fiber_spawn(fiber_io(), "restore-state", save_main, r));
 }
 
-static int run_units(struct restore *r, struct err *e)
+static int run_units(struct restore *r,
+                     int (*each)(struct restore *r, struct unit_slot *s, size_t n, struct err *e),
+                     struct err *e)
 {
     struct worker workers[PARALLEL_MAX];
     unsigned n = r->options->parallel ? r->options->parallel : PARALLEL_DEFAULT;
@@ -184,6 +219,8 @@ static int run_units(struct restore *r, struct err *e)
         n = PARALLEL_MAX;
     if (n > r->unit_count)
         n = (unsigned)r->unit_count;
+    r->each = each;
+    r->next = 0;
     struct fiber *saver = fiber_spawn(fiber_io(), "restore-state", saver_main, r);
     for (unsigned i = 0; i < n; i++) {
         workers[i].r = r;
@@ -208,6 +245,49 @@ static int run_units(struct restore *r, struct err *e)
     return -(int)e->code;
 }
 
+/* Everything that was written, past the page cache, against the hashes of what was verified. */
+static int check_all(struct restore *r, struct err *e)
+{
+    r->progress->checking = true;
+    int rc = target_read_from_disk(&r->target, e);
+    if (rc == 0)
+        rc = run_units(r, check_unit, e);
+    if (rc == 0)
+        rc = gaps_check(&r->plan, &r->target, e);
+    return rc;
+}
+
+static int write_all(struct restore *r, struct err *e)
+{
+    int rc = run_units(r, write_unit, e);
+    if (rc == 0)
+        rc = target_sync(&r->target, e);
+    if (rc == 0 && r->options->check && !r->target.nowhere)
+        rc = check_all(r, e);
+    if (rc == 0)
+        rc = target_finish(&r->target, e);
+    if (rc == 0)
+        state_remove(&r->state);
+    return rc;
+}
+
+/* Whether target and state may be what they are named. */
+static int check_names(struct restore *r, const char *target, struct err *e)
+{
+    char beside[STATE_PATH_MAX];
+    const char *state = r->options->state;
+    int rc = target_check(&r->target, target, r->options->force, e);
+    if (rc < 0)
+        return rc;
+    if (target && !state && !r->target.device) {
+        (void)snprintf(beside, sizeof beside, "%s.relais-state", target);
+        state = beside;
+    }
+    if (target && state && (strcmp(state, target) == 0 || strcmp(state, r->target.part) == 0))
+        return err_set(e, ERR_INPUT, "%s cannot be both the target and its state", state);
+    return state_check(&r->state, target ? state : NULL, e);
+}
+
 int reader_restore(struct reader *reader, uint64_t rp, const char *volume, const char *target,
                    const struct restore_options *options, struct restore_progress *done,
                    struct err *e)
@@ -220,20 +300,21 @@ int reader_restore(struct reader *reader, uint64_t rp, const char *volume, const
     r->options = options;
     r->progress = done ? done : &own;
     memset(r->progress, 0, sizeof *r->progress);
+    r->state.fd = -1;
     seal_group_id(r->job.group_id, reader->site, reader->group);
     seal_volume_id(r->job.volume_id, reader->site, reader->group, volume);
-    int rc = target_check(&r->target, target, options->force, e);
+    int rc = check_names(r, target, e);
     if (rc == 0 && (point < 0 || !reader->points[point].complete))
         rc = err_set(e, ERR_NOENT, "%s/%s: RP %" PRIu64 " is no complete recovery point",
                      reader->site, reader->group, rp);
     if (rc == 0)
         rc = prepare(r, (size_t)point, e);
     if (rc == 0)
-        rc = run_units(r, e);
-    if (rc == 0)
-        rc = target_finish(&r->target, e);
+        rc = write_all(r, e);
     target_close(&r->target);
+    state_close(&r->state);
     unit_keys_wipe(&r->job.keys);
+    sodium_memzero(r->job.mac_key, sizeof r->job.mac_key);
     plan_free(&r->plan);
     free(r->units);
     free(r);

@@ -1,45 +1,45 @@
 /* target.h: where a restore goes: a file that appears when it is whole, a block device, or nowhere.
  *
- * A file is written as PATH.relais-part; PATH.relais-state tells which units of the plan it holds,
- * and is written only after what it tells of is durable. A state of another plan is ignored.
- * Private to the reader. */
+ * A file is written as PATH.relais-part and renamed when it is complete. What a part or a device
+ * holds of an earlier attempt is not known here: see state.h. Private to the reader. */
 #ifndef RELAIS_TARGET_H
 #define RELAIS_TARGET_H
 
-#include "digest.h"
+#include "bulk.h"
 #include "err.h"
-#include "fio.h"
 
 #define TARGET_PATH_MAX 4096u
 
 struct target {
-    char path[TARGET_PATH_MAX], part[TARGET_PATH_MAX + 16], state[TARGET_PATH_MAX + 16];
+    char path[TARGET_PATH_MAX], part[TARGET_PATH_MAX + 16];
     bool nowhere, device;
+    bool resumed; /* it may hold anything; else a file is one hole */
     int fd;
+    struct bulk bulk; /* for reading past the page cache; closed until target_read_from_disk */
     uint64_t size;
-    struct digest identity; /* of the plan */
-    size_t units;
-    uint8_t *done; /* a bit per unit */
-    bool changed;  /* since the state was saved */
 };
 
 /* Whether path may become a target. path NULL: nowhere. Errors: EXISTS, NOENT (no such directory),
  * INPUT. Touches nothing. (waits) */
 int target_check(struct target *t, const char *path, bool force, struct err *e);
-/* After target_check: opens or resumes. Errors: AGAIN (another restore is at it), SPACE, IO. A
- * failed one needs target_close, too. (waits) */
-int target_open(struct target *t, uint64_t size, size_t units, const struct digest *identity,
-                struct err *e);
-bool target_is_done(const struct target *t, size_t unit);
-void target_set_done(struct target *t, size_t unit);
-/* Cuts at the size. (waits) */
+/* After target_check: opens it. resume: a part of this size is kept as it is. Errors: AGAIN
+ * (another restore is at it), SPACE, IO. A failed one needs target_close, too. (waits) */
+int target_open(struct target *t, uint64_t size, bool resume, struct err *e);
+/* Both cut at the size; a read past the end of the file fails. (wait) */
 int target_write(struct target *t, const void *buf, size_t len, uint64_t off, struct err *e);
-/* Makes a range of a device read as zeroes; a fresh file does so already. (waits) */
+int target_read(struct target *t, void *buf, size_t len, uint64_t off, struct err *e);
+/* Makes a range read as zeroes. Of a file only where it holds data. (waits) */
 int target_zero(struct target *t, uint64_t off, uint64_t len, struct err *e);
-/* Makes what was written durable, then says so in the state. (waits) */
-int target_save(struct target *t, struct err *e);
-/* All units are done: the target appears under its name, durably. (waits) */
+/* Whether a range reads as zeroes: *zero_to is off+len, or where the first other byte is. (waits)
+ */
+int target_is_zero(struct target *t, uint64_t off, uint64_t len, uint64_t *zero_to, struct err *e);
+/* Makes what was written durable. (waits) */
+int target_sync(struct target *t, struct err *e);
+/* From now on reads come from the disk and not from the page cache, where that can be had: aligned
+ * buffers whose room is a multiple of BULK_ALIGN. After target_sync. (waits) */
+int target_read_from_disk(struct target *t, struct err *e);
+/* All of it is written and durable: it appears under its name, durably. (waits) */
 int target_finish(struct target *t, struct err *e);
-void target_close(struct target *t);
+void target_close(struct target *t); /* (waits) */
 
 #endif

@@ -127,6 +127,21 @@ void unit_keys_wipe(struct unit_keys *k)
     memset(k, 0, sizeof *k);
 }
 
+void unit_mac_key(uint8_t dst[UNIT_KEY_LEN], const struct unit_keys *k,
+                  const struct digest *identity)
+{
+    static const char use[] = "relais restore state";
+    crypto_generichash_state h;
+    (void)crypto_generichash_init(&h, NULL, 0, UNIT_KEY_LEN);
+    (void)crypto_generichash_update(&h, (const uint8_t *)use, sizeof use);
+    (void)crypto_generichash_update(&h, identity->b, DIGEST_LEN);
+    for (size_t i = 0; i < k->points; i++)
+        for (unsigned n = 0; k->of[i] && n < k->counts[i]; n++)
+            (void)crypto_generichash_update(&h, k->of[i][n].key.subkey, SEAL_KEY_LEN);
+    (void)crypto_generichash_final(&h, dst, UNIT_KEY_LEN);
+    sodium_memzero(&h, sizeof h);
+}
+
 /* ---- one unit ---- */
 
 void unit_slot_init(struct unit_slot *s)
@@ -134,7 +149,7 @@ void unit_slot_init(struct unit_slot *s)
     size_t one = seal_bound(EXTENT_SECTORS);
     s->seal = seal_new();
     s->sealed = err_malloc(one > UNIT_SPAN ? one : UNIT_SPAN);
-    s->plain = err_malloc(UNIT_PLAIN);
+    s->plain = bulk_alloc(UNIT_PLAIN);
 }
 
 void unit_slot_free(struct unit_slot *s)
@@ -146,10 +161,80 @@ void unit_slot_free(struct unit_slot *s)
     free(s->plain);
 }
 
+/* Pieces that are neighbours in the volume and in slot->plain. */
+struct run {
+    uint64_t off;   /* in the volume */
+    size_t at, len; /* in plain; cut at the volume's end */
+};
+
+/* Where the walk over a unit's runs is. Zero-initialised it begins. */
+struct walk {
+    size_t i, extent; /* the next piece; where the extent of the one before is in plain */
+};
+
+static struct run run_of(const struct plan_piece *p, size_t extent)
+{
+    return (struct run){(uint64_t)p->sector << SECTOR_SHIFT,
+                        extent + ((size_t)(p->sector - p->ext_sector) << SECTOR_SHIFT),
+                        (size_t)p->sectors << SECTOR_SHIFT};
+}
+
+static bool next_run(const struct plan *plan, const struct unit *u, struct walk *w, struct run *out)
+{
+    const struct plan_piece *pieces = plan->pieces + u->first;
+    bool any = false;
+    for (; w->i < u->count; w->i++) {
+        const struct plan_piece *p = &pieces[w->i];
+        size_t extent = w->extent;
+        if (w->i && !same_extent(p - 1, p))
+            extent += plain_of(p - 1);
+        struct run r = run_of(p, extent);
+        if (any && (r.at != out->at + out->len || r.off != out->off + out->len))
+            break;
+        w->extent = extent;
+        if (any)
+            out->len += r.len;
+        else
+            *out = r;
+        any = true;
+    }
+    if (any && out->len > plan->size - out->off)
+        out->len = (size_t)(plan->size - out->off);
+    return any;
+}
+
+uint64_t unit_start(const struct plan *p, const struct unit *u)
+{
+    return (uint64_t)p->pieces[u->first].sector << SECTOR_SHIFT;
+}
+
+/* SHA-256 is what processors compute fastest; the keyed BLAKE2b over its results makes it a MAC.
+ * Which bytes of the volume they are is the plan's, whose identity is in the key. */
+static void hash_unit(const struct unit_job *j, const struct unit_slot *s, const struct unit *u,
+                      size_t n, uint8_t mac[STATE_MAC_LEN])
+{
+    crypto_generichash_state h;
+    uint8_t number[8];
+    struct walk w = {0, 0};
+    struct run run;
+    bytes_set_le64(number, n);
+    (void)crypto_generichash_init(&h, j->mac_key, UNIT_KEY_LEN, STATE_MAC_LEN);
+    (void)crypto_generichash_update(&h, number, sizeof number);
+    while (next_run(j->plan, u, &w, &run)) {
+        struct digest d;
+        digest_of(&d, s->plain + run.at, run.len);
+        (void)crypto_generichash_update(&h, d.b, DIGEST_LEN);
+    }
+    (void)crypto_generichash_final(&h, mac, STATE_MAC_LEN);
+    sodium_memzero(&h, sizeof h);
+}
+
 struct opening {
     struct unit_job *job;
     struct unit_slot *slot;
     const struct unit *unit;
+    size_t number;
+    uint8_t mac[STATE_MAC_LEN];
     const struct plan_piece *failed;
     struct err err;
 };
@@ -186,36 +271,9 @@ static int open_work(void *arg)
         }
         plain += plain_of(&pieces[i]);
     }
+    if (!o->job->target->nowhere)
+        hash_unit(o->job, o->slot, o->unit, o->number, o->mac);
     return 0;
-}
-
-/* Writes the pieces, neighbours in the volume in one go. */
-static int write_pieces(struct unit_job *j, struct unit_slot *s, const struct unit *u,
-                        struct err *e)
-{
-    const struct plan_piece *pieces = j->plan->pieces + u->first;
-    const uint8_t *extent = s->plain, *from = NULL;
-    uint64_t off = 0;
-    size_t len = 0;
-    for (size_t i = 0; i < u->count; i++) {
-        const struct plan_piece *p = &pieces[i];
-        if (i && !same_extent(p - 1, p))
-            extent += plain_of(p - 1);
-        const uint8_t *at = extent + ((size_t)(p->sector - p->ext_sector) << SECTOR_SHIFT);
-        uint64_t to = (uint64_t)p->sector << SECTOR_SHIFT;
-        size_t n = (size_t)p->sectors << SECTOR_SHIFT;
-        if (len && at == from + len && to == off + len) {
-            len += n;
-            continue;
-        }
-        int rc = len ? target_write(j->target, from, len, off, e) : 0;
-        if (rc < 0)
-            return rc;
-        from = at;
-        off = to;
-        len = n;
-    }
-    return len ? target_write(j->target, from, len, off, e) : 0;
 }
 
 static int name_place(const struct unit_job *j, const struct plan_piece *p, struct err *e)
@@ -226,10 +284,13 @@ static int name_place(const struct unit_job *j, const struct plan_piece *p, stru
         (unsigned long long)p->ext_sector << SECTOR_SHIFT, j->r->points[p->point].rp);
 }
 
-int unit_run(struct unit_job *j, struct unit_slot *s, const struct unit *u, struct err *e)
+int unit_run(struct unit_job *j, struct unit_slot *s, const struct unit *u, size_t n,
+             uint8_t mac[STATE_MAC_LEN], struct err *e)
 {
     const struct plan_piece *first = &j->plan->pieces[u->first];
-    struct opening o = {.job = j, .slot = s, .unit = u, .err = ERR_INIT};
+    struct opening o = {.job = j, .slot = s, .unit = u, .number = n, .err = ERR_INIT};
+    struct walk w = {0, 0};
+    struct run run;
     int rc = fetch_range(j->r, first->point, u->place, s->sealed, u->span, e);
     if (rc < 0)
         return name_place(j, first, e);
@@ -240,5 +301,31 @@ int unit_run(struct unit_job *j, struct unit_slot *s, const struct unit *u, stru
         *e = o.err;
         return name_place(j, o.failed, e);
     }
-    return write_pieces(j, s, u, e);
+    while (rc == 0 && next_run(j->plan, u, &w, &run))
+        rc = target_write(j->target, s->plain + run.at, run.len, run.off, e);
+    memcpy(mac, o.mac, STATE_MAC_LEN);
+    return rc;
+}
+
+static int hash_work(void *arg)
+{
+    struct opening *o = arg;
+    hash_unit(o->job, o->slot, o->unit, o->number, o->mac);
+    return 0;
+}
+
+int unit_check(struct unit_job *j, struct unit_slot *s, const struct unit *u, size_t n,
+               const uint8_t mac[STATE_MAC_LEN], bool *holds, struct err *e)
+{
+    struct opening o = {.job = j, .slot = s, .unit = u, .number = n, .err = ERR_INIT};
+    struct walk w = {0, 0};
+    struct run run;
+    int rc = 0;
+    while (rc == 0 && next_run(j->plan, u, &w, &run))
+        rc = target_read(j->target, s->plain + run.at, run.len, run.off, e);
+    if (rc < 0)
+        return rc;
+    rc = fio_work(IO_WORK_CPU, hash_work, &o);
+    *holds = rc == 0 && sodium_memcmp(o.mac, mac, STATE_MAC_LEN) == 0;
+    return rc < 0 ? err_os(e, rc, "hashing what was read back") : 0;
 }

@@ -306,16 +306,17 @@ static void slot_fiber(void *arg)
 
 /* -- The cut -- */
 
-/* Until the volumes have been read, or nothing more will be. */
+/* Until the volumes have been read, or no longer need to stand still: what ends early is no
+ * complete RP, so the reads under way, which a disk may hold for ever, are not waited for. */
 static int wait_read(struct cut *c, struct err *e)
 {
     const struct config_group *config = c->spec->config;
     struct io *io = fiber_io();
     bool frozen = c->progress->frozen && config->freeze_max_ns > 0;
     uint64_t deadline = io_now(io) + config->freeze_max_ns;
-    while (!c->failed && (c->reading > 0 || !(c->all_taken || c->early))) {
+    while (!c->failed && !c->early && (c->reading > 0 || !c->all_taken)) {
         uint64_t now = io_now(io);
-        if (frozen && now >= deadline && !c->early) {
+        if (frozen && now >= deadline) {
             (void)err_set(e, ERR_AGAIN,
                           "group %s: the scan held the freeze for %.1f s, freeze-max is "
                           "%.1f s; thawed; what changed is caught up before the next cut",
@@ -323,10 +324,9 @@ static int wait_read(struct cut *c, struct err *e)
                           (double)config->freeze_max_ns / 1e9);
             c->result->frozen_too_long = true;
             cut_end_early(c, e);
-            continue;
+            break;
         }
-        if (fiber_wait(&c->read, frozen && !c->early ? deadline - now : FIBER_FOREVER) ==
-            -ECANCELED)
+        if (fiber_wait(&c->read, frozen ? deadline - now : FIBER_FOREVER) == -ECANCELED)
             return err_os(e, -ECANCELED, "group %s", config->name);
     }
     return 0;
@@ -341,7 +341,7 @@ static void scan(struct cut *c)
         fibers[i] = fiber_spawn(fiber_io(), "scan", slot_fiber, c);
     if (wait_read(c, &e) < 0)
         cut_fail(c, &e);
-    freeze_end(c->spec->config, &c->progress->frozen);
+    freeze_end(c->spec->config, c->spec->chain->state_dir, &c->progress->frozen);
     for (unsigned i = 0; i < n; i++) {
         if (c->failed)
             fiber_cancel(fibers[i]);
@@ -381,36 +381,58 @@ static void end_stretches(struct cut *c)
     free(c->open);
 }
 
-static int run(struct cut *c, struct err *e)
+/* A volume that is not there fails the cut before anything is frozen. */
+static int look_for_volumes(struct cut *c, struct err *e)
+{
+    struct walk w;
+    int res = walk_open(&w, c->spec->indexes, e);
+    if (res == 0)
+        walk_close(&w);
+    return res;
+}
+
+/* Opens the volumes as they are now: while the cut waited for space, or to be frozen, they may have
+ * been resized or replaced. */
+static int open_volumes(struct cut *c, struct err *e)
 {
     int res = walk_open(&c->walk, c->spec->indexes, e);
-    if (res < 0)
-        return res;
     c->progress->total = c->walk.total;
     c->stretch_spec.sizes = c->walk.sizes;
+    return res;
+}
+
+static int run(struct cut *c, struct err *e)
+{
+    int res = look_for_volumes(c, e);
+    if (res < 0)
+        return res;
     res = open_when_space(c, chain_tip_rp(c->spec->chain) + 1, e);
     if (res == -ERR_SPACE)
         c->result->no_space = true;
     if (res == 0 && !c->spec->catching_up)
-        res = freeze_begin(c->spec->config, &c->progress->frozen, e);
+        res = freeze_begin(c->spec->config, c->spec->chain->state_dir, &c->progress->frozen, e);
+    if (res == 0)
+        res = open_volumes(c, e);
     if (res == 0) {
         c->stretch_spec.cut_time = fiber_io()->ops->wall(fiber_io());
         walk_cut(&c->walk, !c->spec->catching_up);
         c->cutting = true;
         c->progress->total = c->walk.total;
         if (!c->spec->indexes->scans)
-            freeze_end(c->spec->config, &c->progress->frozen);
+            freeze_end(c->spec->config, c->spec->chain->state_dir, &c->progress->frozen);
         res = walk_settle(&c->walk, e);
     }
     if (res == 0) {
         scan(c);
     } else {
-        freeze_end(c->spec->config, &c->progress->frozen);
+        freeze_end(c->spec->config, c->spec->chain->state_dir, &c->progress->frozen);
         cut_fail(c, e);
     }
     end_stretches(c);
-    walk_end(&c->walk);
-    walk_close(&c->walk);
+    if (c->walk.indexes) { /* they were opened */
+        walk_end(&c->walk);
+        walk_close(&c->walk);
+    }
     if (c->failed || c->early)
         *e = c->err;
     return c->failed || c->early ? -(int)e->code : 0;

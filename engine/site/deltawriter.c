@@ -11,7 +11,7 @@
 #define IN_FLIGHT 3u
 
 struct deltawriter {
-    struct lender *parts;
+    struct bufpool *parts;
     char path[PATH_CAP], tmp[PATH_CAP];
     struct bulk file;
     uint8_t *buf;    /* the part that fills; NULL: none yet */
@@ -34,7 +34,8 @@ struct part {
     struct digest digest;
 };
 
-int deltawriter_new(struct deltawriter **out, struct lender *parts, const char *path, struct err *e)
+int deltawriter_new(struct deltawriter **out, struct bufpool *parts, const char *path,
+                    struct err *e)
 {
     struct deltawriter *w = err_calloc(1, sizeof *w);
     int res;
@@ -72,7 +73,7 @@ static void part_fiber(void *arg)
         (void)err_os(&w->err, res, "%s: writing", w->tmp);
     }
     w->digests[p->number] = p->digest;
-    lender_give(w->parts, p->buf);
+    bufpool_give(w->parts, p->buf);
     free(p);
 }
 
@@ -121,7 +122,7 @@ static int append_bytes(struct deltawriter *w, const uint8_t *src, size_t len, s
         if (w->len / PART_SIZE >= PARTS_MAX)
             return err_set(e, ERR_LIMIT, "%s: more than %u parts", w->tmp, PARTS_MAX);
         if (!w->buf) {
-            w->buf = lender_take(w->parts);
+            w->buf = bufpool_take(w->parts);
             if (!w->buf)
                 return err_os(e, -ECANCELED, "%s", w->tmp);
         }
@@ -182,7 +183,7 @@ static void writer_free(struct deltawriter *w)
 {
     ASSERT(w->flying_count == 0);
     if (w->buf)
-        lender_give(w->parts, w->buf);
+        bufpool_give(w->parts, w->buf);
     index_writer_free(&w->index);
     free(w->digests);
     free(w);

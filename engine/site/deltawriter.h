@@ -7,15 +7,15 @@
 #ifndef RELAIS_DELTAWRITER_H
 #define RELAIS_DELTAWRITER_H
 
+#include "bufpool.h"
 #include "index.h"
-#include "lender.h"
 #include "manifest.h"
 #include "paths.h"
 
 struct deltawriter;
 
 /* parts: buffers of PART_SIZE. Errors: IO, SPACE. */
-int deltawriter_new(struct deltawriter **out, struct lender *parts, const char *path,
+int deltawriter_new(struct deltawriter **out, struct bufpool *parts, const char *path,
                     struct err *e);
 /* Adds entries in index order, whose sealed bytes follow one another at `sealed`; sets their
  * places. Errors: IO, SPACE, LIMIT (bounds.h; the caller closes deltas before). */

@@ -2,14 +2,31 @@
 
 #include "fio.h"
 #include "log.h"
+#include "paths.h"
 
 #include <errno.h>
 
-int freeze_begin(const struct config_group *g, bool *frozen, struct err *e)
+static void mark_path(char path[PATH_CAP], const char *state_dir)
+{
+    path_format(path, "%s/frozen", state_dir);
+}
+
+static int leave_mark(const char *state_dir, struct err *e)
+{
+    static const char text[] = "relaisd runs the thaw command when it starts and finds this\n";
+    char path[PATH_CAP];
+    mark_path(path, state_dir);
+    return fio_replace_file(path, text, sizeof text - 1, 0600, e);
+}
+
+int freeze_begin(const struct config_group *g, const char *state_dir, bool *frozen, struct err *e)
 {
     int res;
     if (g->freeze[0] == '\0')
         return 0;
+    res = g->thaw[0] == '\0' ? 0 : leave_mark(state_dir, e);
+    if (res < 0)
+        return err_prefix(e, "group %s: not frozen", g->name);
     *frozen = true;
     res = fio_command(g->freeze, g->freeze_timeout_ns);
     if (res == 0)
@@ -36,9 +53,10 @@ static void thaw_fiber(void *arg)
     t->res = fio_command(t->group->thaw, t->group->freeze_timeout_ns);
 }
 
-void freeze_end(const struct config_group *g, bool *frozen)
+void freeze_end(const struct config_group *g, const char *state_dir, bool *frozen)
 {
     struct thaw t = {g, 0};
+    char path[PATH_CAP];
     if (!*frozen)
         return;
     *frozen = false;
@@ -46,8 +64,25 @@ void freeze_end(const struct config_group *g, bool *frozen)
         return;
     /* A fiber of its own: the one that calls may be cancelled, and the volumes must thaw anyway. */
     fiber_join(fiber_spawn(fiber_io(), "thaw", thaw_fiber, &t));
-    if (t.res != 0)
+    if (t.res != 0) {
         log_error(
             "group %s: the thaw command %s (%d): its volumes may stand still; run it by hand: %s",
             g->name, t.res == -ETIMEDOUT ? "took too long" : "failed", t.res, g->thaw);
+        return;
+    }
+    /* Not synced: should a power cut bring it back, one thaw too many does no harm. */
+    mark_path(path, state_dir);
+    (void)fio_unlink_always(path);
+}
+
+void freeze_recover(const struct config_group *g, const char *state_dir)
+{
+    char path[PATH_CAP];
+    struct io_stat st;
+    bool frozen = true;
+    mark_path(path, state_dir);
+    if (fio_stat(path, &st) < 0)
+        return;
+    log_warn("group %s: relaisd ended while it held the volumes frozen; thawing them", g->name);
+    freeze_end(g, state_dir, &frozen);
 }

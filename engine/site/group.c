@@ -1,6 +1,7 @@
 #include "group.h"
 
 #include "fio.h"
+#include "freeze.h"
 #include "log.h"
 
 #include <errno.h>
@@ -112,6 +113,7 @@ int group_mark(struct group *g, const char *label, uint64_t *rp, struct err *e)
 
 static int wait_committed(struct group *g, uint64_t rp, struct err *e)
 {
+    uint64_t turns = g->turns;
     while (g->chain.committed.rp < rp) {
         if (g->broken.code != ERR_OK) {
             *e = g->broken;
@@ -124,6 +126,12 @@ static int wait_committed(struct group *g, uint64_t rp, struct err *e)
                            g->config->name, rp);
         if (fiber_wait(&g->chain.changed, FIBER_FOREVER) == -ECANCELED)
             return err_os(e, -ECANCELED, "group %s", g->config->name);
+        /* The number alone proves nothing then: another RP may bear it. */
+        if (g->turns != turns)
+            return err_set(e, ERR_AGAIN,
+                           "group %s: history changed before RP %" PRIu64
+                           " was committed, and may have lost it; mark again",
+                           g->config->name, rp);
     }
     return 0;
 }
@@ -180,9 +188,12 @@ static int turn(struct group *g, struct err *e)
         g->damaged = false;
     if (res == 0 && g->adopt)
         res = chain_adopt(&g->chain, &g->head, e);
-    if (res == 0)
+    if (res == 0) {
         g->adopt = g->give_up = false;
+        g->turns++;
+    }
     fiber_wake_all(&g->turned);
+    fiber_wake_all(&g->chain.changed);
     return res;
 }
 
@@ -302,6 +313,7 @@ static void group_fiber(void *arg)
     uint64_t interval = g->config->interval_ns, started = 0, retry = 0;
     bool due_now = interval > 0;
     struct err e = ERR_INIT;
+    freeze_recover(g->config, g->chain.state_dir);
     if (settle(g, &e) < 0)
         note_result(g, -(int)e.code, &e);
     while (!g->stopping && !fiber_cancelled()) {

@@ -46,6 +46,7 @@ struct group {
     uint64_t damaged_rp;
     char why[ERR_TEXT_MAX];
     struct fiber_cond turned; /* an adoption or a drop has been done */
+    uint64_t turns;           /* how many */
 };
 
 /* Recovers the group's chain and prepares the rest; group_start starts its fiber. Errors: IO,

@@ -79,7 +79,7 @@ static int read_part(struct delta_trip *t, uint32_t n, uint8_t *buf, uint32_t le
  * delta must be sealed anew, or something on the way was at fault, for then it is sent again. */
 static int find_damage(struct delta_trip *t, struct err *e)
 {
-    struct part_check check = {.buf = lender_take(&t->p->shipper->parts)};
+    struct part_check check = {.buf = bufpool_take(&t->p->shipper->parts)};
     int res = check.buf ? 0 : -ECANCELED;
     for (uint32_t n = 0; n < t->m.part_count && res == 0; n++) {
         check.len = manifest_part_len(&t->m, n);
@@ -94,7 +94,7 @@ static int find_damage(struct delta_trip *t, struct err *e)
         }
     }
     if (check.buf)
-        lender_give(&t->p->shipper->parts, check.buf);
+        bufpool_give(&t->p->shipper->parts, check.buf);
     return res;
 }
 
@@ -137,7 +137,7 @@ static int send_part(struct delta_trip *t, uint32_t n, struct err *e)
         if (res < 0)
             return res;
     }
-    buf = lender_take(&s->parts);
+    buf = bufpool_take(&s->parts);
     if (!buf)
         return err_os(e, -ECANCELED, "group %s", t->p->group->chain.group);
     res = read_part(t, n, buf, len, e);
@@ -150,7 +150,7 @@ static int send_part(struct delta_trip *t, uint32_t n, struct err *e)
             fiber_unlock(&s->sending);
         }
     }
-    lender_give(&s->parts, buf);
+    bufpool_give(&s->parts, buf);
     return res;
 }
 
@@ -236,6 +236,8 @@ static int travel(struct delta_trip *t, struct err *e)
     }
     if (res == 0)
         res = chain_commit(&t->p->group->chain, t->rp, e);
+    if (res == 0) /* it goes on: whoever asked for a person has been helped */
+        t->p->group->broken = (struct err)ERR_INIT;
     return res;
 }
 

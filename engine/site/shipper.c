@@ -140,7 +140,7 @@ void shipper_start(struct shipper *s, const struct config_peer *hub, struct tls 
                    struct group **groups, size_t count)
 {
     *s = (struct shipper){.hub = hub, .tls = tls, .groups = groups, .count = count};
-    lender_init(&s->parts, PART_SIZE, SHIPPER_BUFFERS);
+    bufpool_init(&s->parts, PART_SIZE, SHIPPER_BUFFERS);
     if (hub && hub->addr_count > 0 && count > 0)
         s->fiber = fiber_spawn(fiber_io(), "shipper", shipper_fiber, s);
 }
@@ -153,5 +153,5 @@ void shipper_stop(struct shipper *s)
         fiber_join(s->fiber);
         s->fiber = NULL;
     }
-    lender_done(&s->parts);
+    bufpool_free(&s->parts);
 }

@@ -18,7 +18,7 @@ struct shipper {
     struct tls *tls;
     struct group **groups;
     size_t count;
-    struct lender parts;
+    struct bufpool parts;
     struct fiber *fiber;
     bool stopping;
     /* The connection; NULL between two. */

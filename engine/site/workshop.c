@@ -3,7 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PART_BUFFERS 5u
+/* A delta that fills keeps a buffer for as long as its scan goes on, and its next region may wait
+ * for a slot that the delta of another cut keeps until it gets a buffer. One more than there can be
+ * cuts always comes free, so that this never closes to a circle. */
+#define PART_BUFFERS (CUTS_MAX + 1)
 
 void workshop_init(struct workshop *w, struct spool *spool, const struct key_secret *sign,
                    int level, uint64_t delta_max, unsigned slots)
@@ -13,7 +16,7 @@ void workshop_init(struct workshop *w, struct spool *spool, const struct key_sec
     w->slots = err_calloc(w->slot_count, sizeof *w->slots);
     for (unsigned i = 0; i < w->slot_count; i++)
         workshop_give(w, &w->slots[i]);
-    lender_init(&w->parts, PART_SIZE, PART_BUFFERS);
+    bufpool_init(&w->parts, PART_SIZE, PART_BUFFERS);
 }
 
 static void slot_free(struct slot *s)
@@ -35,7 +38,7 @@ void workshop_done(struct workshop *w)
     for (unsigned i = 0; i < w->slot_count; i++)
         slot_free(&w->slots[i]);
     free(w->slots);
-    lender_done(&w->parts);
+    bufpool_free(&w->parts);
 }
 
 /* Buffers are made with the first use: a site whose volumes are quiet keeps one or two slots. */

@@ -3,8 +3,8 @@
 #ifndef RELAIS_WORKSHOP_H
 #define RELAIS_WORKSHOP_H
 
+#include "bufpool.h"
 #include "key.h"
-#include "lender.h"
 #include "region.h"
 #include "spool.h"
 
@@ -26,7 +26,7 @@ struct workshop {
     unsigned slot_count;
     struct slot *slots, *free_slots;
     struct fiber_cond slot_freed;
-    struct lender parts;
+    struct bufpool parts;
     unsigned cuts;
     struct fiber_cond cut_ended;
 };

@@ -9,6 +9,17 @@ dir=$(mktemp -d /var/tmp/relais-e2e-XXXXXX)
 port=$((20000 + RANDOM % 20000))
 declare -A pid=()
 
+ceph_rados() { # ceph_rados ARGS...: in the namespace of the site named "site", with the hub's own rights
+    rados -c "$RELAIS_TEST_CEPH_CONF" -n "client.$RELAIS_TEST_CEPH_USER" -k "$RELAIS_TEST_CEPH_KEYRING" \
+        -p "$RELAIS_TEST_CEPH_POOL" -N site "$@"
+}
+
+# Each test has keys of its own: what an earlier one left in the pool would be another site's history.
+if [ -n "${RELAIS_TEST_CEPH_CONF:-}" ]; then
+    ceph_rados ls | xargs -r rados -c "$RELAIS_TEST_CEPH_CONF" -n "client.$RELAIS_TEST_CEPH_USER" \
+        -k "$RELAIS_TEST_CEPH_KEYRING" -p "$RELAIS_TEST_CEPH_POOL" -N site rm
+fi
+
 finish() {
     local status=$? p
     trap - EXIT
@@ -33,7 +44,7 @@ word() { "$relais" keygen --show "$dir/$1/$2.key" | head -n 1; } # word NAME KIN
 
 make_keys() { # make_keys NAME...
     local n
-    for n in "$@"; do "$relais" keygen all "$dir/$n" >/dev/null; done
+    for n in "$@"; do "$relais" keygen all "$dir/$n" >/dev/null 2>&1; done
 }
 
 # The [site] and [peer] part that all configurations share; stdin is appended.

@@ -14,7 +14,7 @@ interval = 0s
 path = $dir/volume
 END
 command -v tcpdump >/dev/null || fail "tcpdump is not installed"
-tcpdump -i lo -U -s 0 -w "$dir/wire.pcap" "tcp port $port" >"$dir/tcpdump.log" 2>&1 &
+tcpdump -i lo -U --immediate-mode -s 0 -w "$dir/wire.pcap" "tcp port $port" >"$dir/tcpdump.log" 2>&1 &
 pid[tcpdump]=$!
 await 10 "tcpdump listens" grep -q "listening on" "$dir/tcpdump.log"
 start site # first: its deltas stay in the spool until the hub is there
@@ -35,9 +35,7 @@ places=("$dir/wire.pcap" "$dir/spool-copy" "$dir/site/spool" "$dir/site/state" "
 [ ! -d "$dir/store" ] || places+=("$dir/store")
 if [ -n "${RELAIS_TEST_CEPH_CONF:-}" ]; then
     mkdir "$dir/objects"
-    ceph_rados=(rados -c "$RELAIS_TEST_CEPH_CONF" -n "client.$RELAIS_TEST_CEPH_USER" -k "$RELAIS_TEST_CEPH_KEYRING"
-        -p "$RELAIS_TEST_CEPH_POOL" -N site)
-    "${ceph_rados[@]}" ls | while read -r o; do "${ceph_rados[@]}" get "$o" "$dir/objects/${o//\//_}"; done
+    ceph_rados ls | while read -r o; do ceph_rados get "$o" "$dir/objects/${o//\//_}"; done
     [ -n "$(ls "$dir/objects")" ] || fail "no objects in the pool"
     places+=("$dir/objects")
 fi

@@ -40,7 +40,7 @@ void disk_crash(struct disk *d);
 struct disk_lies {
     bool sync;     /* inode_sync reports success and does nothing */
     bool sync_dir; /* the same for disk_sync_dir */
-    bool rename;   /* a rename not yet synced leaves half of the file at a crash */
+    bool rename;   /* renames are not synced, and a crash leaves half of the file */
 };
 void disk_set_lies(struct disk *d, struct disk_lies lies);
 

@@ -237,6 +237,12 @@ uint64_t disk_name_mark(const struct disk *d)
     return d->order;
 }
 
+/* Whether this is a rename on a disk that keeps them back. */
+static bool lies_about(const struct disk *d, const struct name_change *c)
+{
+    return d->lies.rename && c->from_dir && c->to_dir;
+}
+
 int disk_sync_dir(struct disk *d, const char *path, uint64_t mark)
 {
     struct inode *dir;
@@ -251,7 +257,8 @@ int disk_sync_dir(struct disk *d, const char *path, uint64_t mark)
     }
     for (;;) { /* again from the start each time: promoting one may remove others */
         struct name_change *c = d->changes;
-        while (c && c->order <= mark && c->from_dir != dir && c->to_dir != dir)
+        while (c && c->order <= mark &&
+               ((c->from_dir != dir && c->to_dir != dir) || lies_about(d, c)))
             c = c->next;
         if (!c || c->order > mark)
             return 0;

@@ -17,10 +17,18 @@
     X(LOCK, "lock")                                                                                \
     X(STAT, "stat")                                                                                \
     X(RENAME, "rename")                                                                            \
-    X(UNLINK, "unlink") X(MKDIR, "mkdir") X(SYNC_DIR, "sync_dir") X(LIST, "list")                  \
-        X(SPACE, "space") X(LISTEN, "listen") X(ACCEPT, "accept") X(CONNECT, "connect")            \
-            X(RECV, "recv") X(SEND, "send") X(SHUTDOWN, "shutdown") X(TIMER, "timer")              \
-                X(WORK, "work") X(COMMAND, "command") X(DEFER, "defer") X(EXPECT, "expect")
+    X(UNLINK, "unlink")                                                                            \
+    X(MKDIR, "mkdir")                                                                              \
+    X(SYNC_DIR, "sync_dir")                                                                        \
+    X(LIST, "list")                                                                                \
+    X(SPACE, "space")                                                                              \
+    X(LISTEN, "listen")                                                                            \
+    X(ACCEPT, "accept")                                                                            \
+    X(CONNECT, "connect")                                                                          \
+    X(RECV, "recv")                                                                                \
+    X(SEND, "send")                                                                                \
+    X(SHUTDOWN, "shutdown")                                                                        \
+    X(TIMER, "timer") X(WORK, "work") X(COMMAND, "command") X(DEFER, "defer") X(EXPECT, "expect")
 
 enum verb {
 #define X(name, text) VERB_##name,

@@ -10,7 +10,7 @@
     X(NONE, "none")                                                                                \
     X(SYNC_LIES, "sync-lies")         /* files are never synced */                                 \
     X(SYNC_DIR_LIES, "sync-dir-lies") /* names are never synced */                                 \
-    X(RENAME_TEARS, "rename-tears")   /* a crash near a rename leaves half a file */               \
+    X(RENAME_TEARS, "rename-tears")   /* renames are never synced, and tear */                     \
     X(BIT_ROT, "bit-rot")             /* a bit of a stored object flips */                         \
     X(FREEZE_LEAKS, "freeze-leaks")   /* volumes are written while they are frozen */
 

@@ -20,9 +20,15 @@ static struct key_secret *draw_key(struct world *w, enum key_kind kind)
 static void volume_write(struct place *p, struct place_volume *v, uint64_t off, uint64_t len)
 {
     struct rng *r = &p->t->w->rng;
-    switch (rng_below(r, 4)) {
+    uint8_t variant;
+    switch (rng_below(r, 5)) {
     case 0:
         memset(v->content + off, 0, len);
+        break;
+    case 2: /* one of two states: what was there before comes back, and may count as unchanged */
+        variant = (uint8_t)(0x41 + rng_below(r, 2));
+        for (uint64_t i = 0; i < len; i++)
+            v->content[off + i] = (uint8_t)(variant + (off + i) / SECTOR_SIZE);
         break;
     case 1: /* repetitive, as text and tables are */
         for (uint64_t i = 0; i < len; i++)
@@ -40,7 +46,7 @@ static void group_write(struct place *p, struct place_group *g)
 {
     struct rng *r = &p->t->w->rng;
     struct place_volume *v = &g->volumes[rng_below(r, g->volume_count)];
-    uint64_t off = rng_between(r, 8, v->size - 1);
+    uint64_t off = rng_skewed(r, 8, v->size - 1);
     uint64_t len = rng_skewed(r, 1, p->t->heavy ? 8 << 20 : 128 * 1024);
     if (rng_chance(r, 500000))
         off = off < SECTOR_SIZE ? SECTOR_SIZE : off / SECTOR_SIZE * SECTOR_SIZE;
@@ -182,7 +188,8 @@ struct towns *towns_new(struct world *w, enum plant plant)
     t->restore = draw_key(w, KEY_RESTORE);
     make_place(t, &t->hub, "arras");
     make_place(t, &t->reader, "douai");
-    disk_poke(node_disk(t->reader.node), "/srv/about", 0, "restored", 8); /* the directory, really */
+    disk_poke(node_disk(t->reader.node), "/srv/about", 0, "restored",
+              8); /* the directory, really */
     scenario_plant(node_disk(t->hub.node), plant);
     for (unsigned i = 0; i < TOWNS_SITES; i++) {
         struct place *p = &t->sites[i];

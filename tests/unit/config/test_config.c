@@ -517,7 +517,8 @@ static void a_file_that_is_not_there_is_a_config_error(void **state)
     (void)state;
     assert_int_equal(config_load(&c, "/nonexistent/relais.conf", true, NULL, NULL, &e),
                      -(int)ERR_CONFIG);
-    assert_string_equal(e.text, "/nonexistent/relais.conf: No such file or directory");
+    assert_string_equal(e.text, "/nonexistent/relais.conf: No such file or directory; name the "
+                                "configuration with -c FILE");
 }
 
 int main(void)

@@ -475,6 +475,30 @@ static void misuse_of_the_protocol_ends_the_connection_and_nothing_else(void **s
     hub_run(misused, NULL);
 }
 
+static void slow_store(void *arg)
+{
+    struct hub_fixture f;
+    struct test_delta d;
+    uint64_t rp = 1;
+    (void)arg;
+    fixture_start(&f, MEMORY, 8);
+    delta_random(&d, 1, NULL, 1);
+    struct caller *c = client(&f, BETHUNE);
+    f.slow_heads = CALL_PING_NS + CALL_PONG_NS + IO_S;
+    MUST(ask_head(c, &rp, NULL, NULL, err));
+    assert_int_equal(rp, 0);
+    f.slow_heads = 0;
+    MUST(send_all(c, &d, err));
+    caller_free(c);
+    fixture_stop(&f);
+    delta_free(&d);
+}
+static void a_store_that_takes_long_does_not_cost_the_connection(void **state)
+{
+    (void)state;
+    hub_run(slow_store, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -489,6 +513,7 @@ int main(void)
         cmocka_unit_test(a_full_store_is_reported_and_a_lost_answer_of_the_store_looked_up),
         cmocka_unit_test(of_two_deltas_that_race_for_one_rp_one_wins),
         cmocka_unit_test(more_connections_than_buffers_all_finish),
+        cmocka_unit_test(a_store_that_takes_long_does_not_cost_the_connection),
         cmocka_unit_test(misuse_of_the_protocol_ends_the_connection_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, hub_keys_make, hub_keys_free);

@@ -508,6 +508,210 @@ static void an_interrupted_restore_leaves_no_target_and_continues(void **state)
     hub_run(cancelling, NULL);
 }
 
+/* ---- what somebody does to the target in between ---- */
+
+static int restore_to(struct world *w, const char *target, const char *state, bool check,
+                      struct restore_progress *done, struct err *e)
+{
+    struct key_secret *keys[] = {restore_key(BETHUNE)};
+    struct restore_options options = {
+        .keys = keys, .key_count = 1, .force = true, .check = check, .state = state};
+    return reader_restore(w->r, 5, "data", target, &options, done, e);
+}
+
+/* An early extent of RP 1 is damaged, so that a restore of RP 5 ends in an error with the rest of
+ * it done. */
+static void restore_partly(struct world *w, const char *target, const char *state)
+{
+    flip_byte(w, 1, 300 * KIB);
+    REFUSED(ERR_AUTH, "@5, volume data", restore_to(w, target, state, false, NULL, err));
+    flip_byte(w, 1, 300 * KIB);
+}
+
+static void poke(const char *path, uint64_t off)
+{
+    uint8_t byte = 0;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, (off_t)off), 1);
+    byte ^= 0x40;
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)off), 1);
+    assert_int_equal(fsync(fd), 0);
+    close(fd);
+}
+
+/* Where RP 5 has content that none but the delta of RP 5 (a small one, done for sure) or RP 4 has,
+ * and where it has none at all. */
+#define DONE_BYTE (UINT64_C(1999) * SECTOR_SIZE + 77)
+#define GAP_BYTE  (UINT64_C(1700) * SECTOR_SIZE + 5)
+
+static void poked_part(void *arg)
+{
+    struct world w;
+    struct restore_progress done;
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    restore_partly(&w, w.target, NULL);
+    poke(w.part, DONE_BYTE);
+    poke(w.part, GAP_BYTE);
+    MUST(restore_to(&w, w.target, NULL, false, &done, err));
+    assert_restored(&w, 5);
+    assert_true(done.found > 0 && done.redone > 0);
+    assert_true(done.bytes_done == done.bytes_total);
+    world_stop(&w);
+}
+static void what_was_changed_in_a_part_in_between_is_done_again(void **state)
+{
+    (void)state;
+    hub_run(poked_part, NULL);
+}
+
+static void poked_device(void *arg)
+{
+    struct world w;
+    struct restore_progress done, whole;
+    char path[100];
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    no_devices = !device_make(&w, 12, path, sizeof path);
+    if (!no_devices) {
+        MUST(restore_to(&w, NULL, NULL, false, &whole, err));
+        restore_partly(&w, path, w.state);
+        assert_true(exists(w.state));
+        poke(path, DONE_BYTE);
+        poke(path, GAP_BYTE);
+        MUST(restore_to(&w, path, w.state, true, &done, err));
+        assert_device(&w, path, 5, 12 * MIB);
+        assert_true(done.found > 0 && done.redone > 0);
+        assert_true(done.fetched < whole.fetched);
+        assert_true(done.bytes_checked == done.bytes_total);
+        assert_false(exists(w.state));
+        /* Another device under the same state: nothing on it holds, so all of it is written. */
+        restore_partly(&w, path, w.state);
+        device_free(path);
+        assert_true(device_make(&w, 12, path, sizeof path));
+        MUST(restore_to(&w, path, w.state, false, &done, err));
+        assert_device(&w, path, 5, 12 * MIB);
+        assert_true(done.found == 0 && done.redone > 0);
+        device_free(path);
+    }
+    world_stop(&w);
+}
+static void a_restore_onto_a_device_continues_and_trusts_nothing_on_it(void **state)
+{
+    (void)state;
+    hub_run(poked_device, NULL);
+    if (no_devices) {
+        print_message("no loop device to be had here (losetup needs root)\n");
+        skip();
+    }
+}
+
+struct poker {
+    const char *path;
+    uint64_t off;
+};
+
+static void poke_when_written(void *arg, const struct restore_progress *p)
+{
+    struct poker *poker = arg;
+    if (p->bytes_done == p->bytes_total && !p->checking)
+        poke(poker->path, poker->off);
+}
+
+static void checking(void *arg)
+{
+    struct world w;
+    struct key_secret *keys[] = {restore_key(BETHUNE)};
+    static const uint64_t offs[] = {DONE_BYTE, GAP_BYTE};
+    static const char *const words[] = {"not what was written", "is not zero"};
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    for (unsigned i = 0; i < 2; i++) {
+        struct poker poker = {w.part, offs[i]};
+        struct restore_options options = {.keys = keys,
+                                          .key_count = 1,
+                                          .parallel = 1,
+                                          .check = true,
+                                          .progress = poke_when_written,
+                                          .arg = &poker};
+        REFUSED(ERR_CORRUPT, words[i],
+                reader_restore(w.r, 5, "data", w.target, &options, NULL, err));
+        assert_false(exists(w.target));
+        /* Once nobody does that any more, the same restore ends well. */
+        MUST(restore_to(&w, w.target, NULL, true, NULL, err));
+        assert_restored(&w, 5);
+        assert_int_equal(unlink(w.target), 0);
+    }
+    world_stop(&w);
+}
+static void a_target_that_is_not_what_was_written_fails_the_check(void **state)
+{
+    (void)state;
+    hub_run(checking, NULL);
+}
+
+static void torn_state(void *arg)
+{
+    struct world w;
+    struct restore_progress done;
+    void *p = NULL;
+    size_t len = 0;
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    for (unsigned i = 0; i < 3; i++) {
+        restore_partly(&w, w.target, NULL);
+        MUST(fio_load_file(w.state, MIB, &p, &len, err));
+        assert_true(len > 60);
+        if (i == 0)
+            assert_int_equal(truncate(w.state, (off_t)len - 7), 0); /* in a record */
+        else if (i == 1)
+            assert_int_equal(truncate(w.state, 12), 0); /* in the header */
+        else
+            poke(w.state, len - 3); /* a hash */
+        free(p);
+        MUST(restore_to(&w, w.target, NULL, false, &done, err));
+        assert_restored(&w, 5);
+        assert_true(done.found < done.bytes_total);
+        assert_int_equal(unlink(w.target), 0);
+    }
+    world_stop(&w);
+}
+static void a_torn_or_wrong_state_costs_work_and_no_byte(void **state)
+{
+    (void)state;
+    hub_run(torn_state, NULL);
+}
+
+static void foreign_state(void *arg)
+{
+    struct world w;
+    void *p = NULL;
+    size_t len = 0;
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    MUST(fio_replace_file(w.state, "precious", 8, 0600, err));
+    REFUSED(ERR_EXISTS, "not the state of a restore",
+            restore_to(&w, w.target, w.state, false, NULL, err));
+    REFUSED(ERR_INPUT, "both", restore_to(&w, w.target, w.target, false, NULL, err));
+    REFUSED(ERR_INPUT, "no file", restore_to(&w, w.target, w.f.dir, false, NULL, err));
+    MUST(fio_load_file(w.state, 100, &p, &len, err));
+    assert_true(len == 8 && memcmp(p, "precious", 8) == 0);
+    free(p);
+    assert_false(exists(w.target) || exists(w.part));
+    world_stop(&w);
+}
+static void a_file_that_is_no_state_is_not_overwritten(void **state)
+{
+    (void)state;
+    hub_run(foreign_state, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -519,6 +723,11 @@ int main(void)
         cmocka_unit_test(a_block_device_is_overwritten_whole_and_no_further),
         cmocka_unit_test(a_part_of_another_history_is_not_continued),
         cmocka_unit_test(an_interrupted_restore_leaves_no_target_and_continues),
+        cmocka_unit_test(what_was_changed_in_a_part_in_between_is_done_again),
+        cmocka_unit_test(a_restore_onto_a_device_continues_and_trusts_nothing_on_it),
+        cmocka_unit_test(a_target_that_is_not_what_was_written_fails_the_check),
+        cmocka_unit_test(a_torn_or_wrong_state_costs_work_and_no_byte),
+        cmocka_unit_test(a_file_that_is_no_state_is_not_overwritten),
     };
     return cmocka_run_group_tests(tests, hub_keys_make, hub_keys_free);
 }

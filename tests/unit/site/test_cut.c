@@ -296,6 +296,104 @@ static void a_cut_that_freezes_too_long_keeps_what_it_sealed(void **state)
     with_fixture(too_long);
 }
 
+/* A disk that does not answer: the first read of a whole region waits until it is let go. */
+static struct {
+    const struct io_ops *real;
+    struct io_ops ops;
+    struct io *io;
+    struct io_req *req;
+    int fd;
+    void *buf;
+    size_t len;
+    uint64_t off;
+} hung;
+
+static void hung_read(struct io *io, struct io_req *req, int fd, void *buf, size_t len,
+                      uint64_t off)
+{
+    if (len != REGION_SIZE || hung.req) {
+        hung.real->read(io, req, fd, buf, len, off);
+        return;
+    }
+    hung.io = io;
+    hung.req = req;
+    hung.fd = fd;
+    hung.buf = buf;
+    hung.len = len;
+    hung.off = off;
+}
+
+static void cut_fiber(void *arg)
+{
+    (void)bench_cut(arg, "");
+}
+
+static void hanging(void *arg)
+{
+    struct fixture *f = arg;
+    struct bench b;
+    struct io *io = fiber_io();
+    char thawed[PATH_CAP];
+    struct fiber *cut;
+    fixture_volume(f, "data", 12 * MIB);
+    fixture_fill(f, 0, 0, 12 * MIB, 1);
+    path_format(thawed, "%s/thawed", f->root);
+    fixture_text(f->group.freeze, sizeof f->group.freeze, "true");
+    fixture_text(f->group.thaw, sizeof f->group.thaw, "touch %s", thawed);
+    f->group.freeze_max_ns = 200 * IO_MS;
+    bench_open(&b, f);
+    memset(&hung, 0, sizeof hung);
+    hung.real = io->ops;
+    hung.ops = *io->ops;
+    hung.ops.read = hung_read;
+    io->ops = &hung.ops;
+    cut = fiber_spawn(io, "cut", cut_fiber, &b);
+    uint64_t end = io_now(io) + 5 * IO_S;
+    while (access(thawed, F_OK) != 0 && io_now(io) < end)
+        (void)fiber_sleep(20 * IO_MS);
+    bool in_time = access(thawed, F_OK) == 0;
+    assert_non_null(hung.req);
+    io->ops = hung.real;
+    io->ops->read(hung.io, hung.req, hung.fd, hung.buf, hung.len, hung.off);
+    fiber_join(cut);
+    assert_true(b.result.frozen_too_long);
+    assert_int_equal(b.result.end, CUT_SEALED);
+    bench_close(&b);
+    assert_true(in_time);
+}
+
+static void a_disk_that_hangs_does_not_hold_the_freeze(void **state)
+{
+    (void)state;
+    with_fixture(hanging);
+}
+
+static void grown(void *arg)
+{
+    struct fixture *f = arg;
+    struct replay r;
+    struct bench b;
+    fixture_volume(f, "data", 4 * MIB);
+    fixture_fill(f, 0, 0, 4 * MIB, 1);
+    /* What is written out to bring the volume to rest may make it longer, or replace it. */
+    fixture_text(f->group.freeze, sizeof f->group.freeze,
+                 "cp %s %s/new && truncate -s 9M %s/new && mv %s/new %s", f->volumes[0].path,
+                 f->root, f->root, f->root, f->volumes[0].path);
+    replay_init(&r, CAPACITY);
+    bench_open(&b, f);
+    cut_ok(&b, "");
+    replay_apply(&r, f, 1);
+    assert_true(replay_equals(&r, f, 0, 0));
+    bench_close(&b);
+    replay_done(&r);
+}
+
+static void a_cut_is_of_the_volumes_as_they_are_when_frozen(void **state)
+{
+    (void)state;
+    with_fixture(grown);
+}
+
 static void vanished(void *arg)
 {
     struct fixture *f = arg;
@@ -387,6 +485,8 @@ int main(void)
         cmocka_unit_test(a_lost_index_ships_the_volume_again),
         cmocka_unit_test(a_freeze_is_thawed_whatever_happens),
         cmocka_unit_test(a_cut_that_freezes_too_long_keeps_what_it_sealed),
+        cmocka_unit_test(a_disk_that_hangs_does_not_hold_the_freeze),
+        cmocka_unit_test(a_cut_is_of_the_volumes_as_they_are_when_frozen),
         cmocka_unit_test(a_volume_that_vanished_fails_the_cut_by_name),
         cmocka_unit_test(the_budget_holds_and_what_did_not_fit_comes_later),
         cmocka_unit_test(sealing_single_sectors_adds_less_than_2_percent),

@@ -425,6 +425,42 @@ static void a_group_is_cut_at_its_interval(void **state)
     with_territory(interval);
 }
 
+/* A kill between freeze and thaw leaves on the disk what a thaw that fails does. */
+static void killed_frozen(void *arg)
+{
+    struct territory_fixture *t = arg;
+    struct config_group *g = &t->f.group;
+    uint64_t end = io_now(fiber_io()) + PATIENCE;
+    char frozen[PATH_CAP];
+    path_format(frozen, "%s/frozen", t->f.root);
+    fixture_text(g->freeze, sizeof g->freeze, "test -e %s/records/frozen && touch %s",
+                 t->f.state_dir, frozen);
+    fixture_text(g->thaw, sizeof g->thaw, "false");
+    site_up(t);
+    uint64_t rp = mark(t, "", false);
+    site_stop(t->site);
+    assert_int_equal(access(frozen, F_OK), 0);
+    fixture_text(g->thaw, sizeof g->thaw, "rm %s", frozen);
+    site_up(t); /* nobody asks it for a cut */
+    while (access(frozen, F_OK) == 0) {
+        if (io_now(fiber_io()) > end)
+            fail_msg("the volumes stand still");
+        (void)fiber_sleep(20 * IO_MS);
+    }
+    site_stop(t->site);
+    site_up(t); /* the thaw, which would fail, is not due any more */
+    assert_int_equal(mark(t, "", false), rp + 1);
+    site_stop(t->site);
+    path_format(frozen, "%s/records/frozen", t->f.state_dir);
+    assert_int_not_equal(access(frozen, F_OK), 0);
+}
+
+static void volumes_that_a_killed_daemon_left_frozen_are_thawed(void **state)
+{
+    (void)state;
+    with_territory(killed_frozen);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -436,6 +472,7 @@ int main(void)
         cmocka_unit_test(a_damaged_delta_is_moved_aside_and_sealed_anew),
         cmocka_unit_test(a_mark_that_cannot_be_says_why),
         cmocka_unit_test(a_group_is_cut_at_its_interval),
+        cmocka_unit_test(volumes_that_a_killed_daemon_left_frozen_are_thawed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

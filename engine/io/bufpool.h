@@ -1,4 +1,5 @@
-/* bufpool.h: a fixed number of equal buffers, so that memory is bounded whatever the peers send.
+/* bufpool.h: a fixed number of equal buffers that fibers borrow, so that memory is bounded whatever
+ * volumes and peers bring. Page-aligned (bulk.h).
  *
  * Who finds it empty waits on `freed` and tries again. Buffers are allocated on first use and kept
  * until bufpool_trim, because a fresh 4 MiB from the kernel costs a thousand page faults. */
