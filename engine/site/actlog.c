@@ -261,6 +261,11 @@ uint32_t actlog_regions(const struct actlog *a)
     return a->regions;
 }
 
+int actlog_fd(const struct actlog *a)
+{
+    return a->fd;
+}
+
 uint32_t actlog_hot_count(const struct actlog *a)
 {
     return a->hot_count;

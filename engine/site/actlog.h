@@ -38,6 +38,8 @@ int actlog_open(struct actlog **out, const char *path, uint64_t size, bool all_h
 void actlog_close(struct actlog *a); /* NULL is fine; works in a cancelled fiber (waits) */
 
 uint32_t actlog_regions(const struct actlog *a);
+/* The open file, for tests that watch what is written to it. */
+int actlog_fd(const struct actlog *a);
 /* Regions in [first, first + count) are hot, durably. */
 bool actlog_is_hot(const struct actlog *a, uint32_t first, uint32_t count);
 /* The first region >= from that is hot or becoming so, or actlog_regions. */

@@ -11,9 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int by_name(const void *a, const void *b)
+/* Captured ones come first in a delta, and so in the way through a cut: while a long scan went on,
+ * their old content would have to be kept. */
+static int by_kind_and_name(const void *a, const void *b)
 {
     const struct volume *x = a, *y = b;
+    if (x->config->source != y->config->source)
+        return x->config->source == CONFIG_NBD ? -1 : 1;
     return strcmp(x->config->name, y->config->name);
 }
 
@@ -25,7 +29,7 @@ void indexes_init(struct indexes *x, struct chain *chain, const struct config_gr
     x->volumes = err_calloc(x->count, sizeof *x->volumes);
     for (unsigned i = 0; i < x->count; i++)
         x->volumes[i].config = &config->volumes[i];
-    qsort(x->volumes, x->count, sizeof *x->volumes, by_name);
+    qsort(x->volumes, x->count, sizeof *x->volumes, by_kind_and_name);
     seal_group_id(x->group_id, chain->site, chain->group);
     for (uint16_t i = 0; i < x->count; i++) {
         struct volume *v = &x->volumes[i];

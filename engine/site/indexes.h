@@ -12,8 +12,8 @@
 
 struct volume {
     const struct config_volume *config;
-    uint16_t number; /* in the manifest's table: by name, so that it does not depend on the file's
-                        order */
+    uint16_t number; /* in the manifest's table: captured ones first, then by name, so that it does
+                        not depend on the file's order */
     uint8_t id[SEAL_ID_LEN];
     struct capture *capture; /* NULL: by scan, with the index */
     struct hashindex index;

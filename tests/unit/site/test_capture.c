@@ -1,5 +1,6 @@
 /* capture: what clients write is in an RP as of one instant, and is not forgotten by any crash. */
 #include "capture_own.h"
+#include "lossy_disk.h"
 #include "oracle.h"
 #include "site_fixture.h"
 #include "slow_disk.h"
@@ -860,6 +861,124 @@ static void every_rp_is_a_cut_of_what_clients_were_told(void **state)
     with_fixture(storm);
 }
 
+/* -- Power cuts -- */
+
+#define OUTAGES 25
+
+struct outage {
+    struct bench b;
+    struct lossy_disk disk;
+    bool stop;
+    uint64_t window; /* where clients write, so that there are cold regions elsewhere */
+    bool open;
+    unsigned cold;
+};
+
+static bool is_lossy(void *arg, int fd)
+{
+    const struct outage *o = arg;
+    const struct capture *c = o->open ? o->b.indexes.volumes[0].capture : NULL;
+    return c && (fd == c->fd || fd == actlog_fd(c->log));
+}
+
+static void outage_client(void *arg)
+{
+    struct outage *o = arg;
+    unsigned seed = (unsigned)o->disk.writes + 1;
+    uint8_t p[16384];
+    while (!o->stop) {
+        struct capture *c = captured(&o->b, 0);
+        uint32_t len = 512 * (1 + (uint32_t)rand_r(&seed) % 32);
+        uint64_t off = o->window + (uint64_t)rand_r(&seed) % (6 * MIB / 512) * 512;
+        unsigned kind = (unsigned)rand_r(&seed) % 32;
+        int res;
+        fill(p, len, (unsigned)rand_r(&seed));
+        if (kind == 0)
+            res = capture_flush(c);
+        else if (kind < 4)
+            res = capture_trim(c, len, off, 0);
+        else
+            res = capture_write(c, p, len, off, 0);
+        if (res == -ECANCELED || fiber_sleep(200 * 1000) < 0)
+            break;
+        assert_int_equal(res, 0);
+    }
+}
+
+static void outage_round(struct outage *o, unsigned *seed)
+{
+    struct fiber *clients[4];
+    unsigned cuts = 1 + (unsigned)rand_r(seed) % 3;
+    o->stop = false;
+    o->window = (uint64_t)rand_r(seed) % 32 * MIB;
+    for (unsigned i = 0; i < 4; i++)
+        clients[i] = fiber_spawn(fiber_io(), "client", outage_client, o);
+    for (unsigned i = 0; i < cuts; i++) {
+        (void)fiber_sleep((uint64_t)rand_r(seed) % (10 * IO_MS));
+        cut_ok(&o->b);
+        cool(&o->b, 0);
+    }
+    if (rand_r(seed) % 2) { /* most regions go cold before the lights go out */
+        o->stop = true;
+        for (unsigned i = 0; i < 4; i++)
+            fiber_join(clients[i]);
+        cut_ok(&o->b);
+        cool(&o->b, 0);
+        cool(&o->b, 0);
+        o->cold += capture_hot_regions(captured(&o->b, 0)) == 0;
+    } else {
+        for (unsigned i = 0; i < 4; i++)
+            fiber_cancel(clients[i]);
+        for (unsigned i = 0; i < 4; i++)
+            fiber_join(clients[i]);
+    }
+}
+
+/* After it, the next RP is what the volume holds: what the power cut took back of the volume was in
+ * hot regions. */
+static void outages(void *arg)
+{
+    struct fixture *f = arg;
+    struct outage o = {.stop = false};
+    struct replay r;
+    unsigned seed = (unsigned)time(NULL);
+    print_message("seed %u\n", seed);
+    fixture_captured(f, "data", 40 * MIB);
+    fixture_fill(f, 0, 0, 20 * MIB, 1);
+    replay_init(&r, CAPACITY);
+    o.disk.seed = seed;
+    o.disk.is_lossy = is_lossy;
+    o.disk.arg = &o;
+    lossy_disk_begin(&o.disk, fiber_io());
+    bench_open(&o.b, f);
+    o.open = true;
+    for (unsigned round = 0; round < OUTAGES; round++) {
+        outage_round(&o, &seed);
+        lossy_disk_cut_power(&o.disk);
+        o.open = false;
+        bench_close(&o.b);
+        bench_open(&o.b, f);
+        o.open = true;
+        cut_ok(&o.b);
+        replay_upto(&r, f, o.b.result.rp);
+        if (!replay_equals(&r, f, 0, 0))
+            fail_msg("round %u: RP %llu is not what the volume holds", round,
+                     (unsigned long long)o.b.result.rp);
+    }
+    print_message("%llu of the grains written were lost, %u times all was cold\n",
+                  (unsigned long long)o.disk.lost, o.cold);
+    assert_true(o.disk.lost > 0 && o.cold > 0);
+    bench_close(&o.b);
+    lossy_disk_end(&o.disk);
+    replay_done(&r);
+}
+
+static void what_a_power_cut_takes_back_is_known_as_changed(void **state)
+{
+    (void)state;
+    with_fixture(outages);
+}
+
 /* -- Bounds -- */
 
 static void a_million_scattered_sectors_take_little_memory(void **state)
@@ -900,6 +1019,7 @@ int main(void)
         cmocka_unit_test(a_cut_that_breaks_at_its_very_end_is_not_complete),
         cmocka_unit_test(a_cut_that_is_outrun_ends_and_writes_go_on),
         cmocka_unit_test(every_rp_is_a_cut_of_what_clients_were_told),
+        cmocka_unit_test(what_a_power_cut_takes_back_is_known_as_changed),
         cmocka_unit_test(a_million_scattered_sectors_take_little_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -134,7 +134,7 @@ static void interval(void *arg)
     uint64_t before;
     s->f->group.interval_ns = 50 * IO_MS;
     fixture_captured(s->f, "data", 8 * MIB);
-    fixture_volume(s->f, "scanned", 8 * MIB);
+    fixture_volume(s->f, "archive", 8 * MIB);
     up(s);
     writer = write_on(s);
     while (chain_complete_rp(&s->g.chain) == 0)
