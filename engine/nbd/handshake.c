@@ -24,17 +24,14 @@ enum option {
 };
 
 /* "Option reply types". */
-enum reply {
-    REP_ACK = 1,
-    REP_SERVER = 2,
-    REP_INFO = 3,
-    REP_META_CONTEXT = 4,
-    REP_ERROR = 1 << 31,
-    REP_ERR_UNSUP = REP_ERROR | 1,
-    REP_ERR_POLICY = REP_ERROR | 2,
-    REP_ERR_INVALID = REP_ERROR | 3,
-    REP_ERR_UNKNOWN = REP_ERROR | 6
-};
+#define REP_ACK          UINT32_C(1)
+#define REP_SERVER       UINT32_C(2)
+#define REP_INFO         UINT32_C(3)
+#define REP_META_CONTEXT UINT32_C(4)
+#define REP_ERR_UNSUP    UINT32_C(0x80000001)
+#define REP_ERR_POLICY   UINT32_C(0x80000002)
+#define REP_ERR_INVALID  UINT32_C(0x80000003)
+#define REP_ERR_UNKNOWN  UINT32_C(0x80000006)
 
 enum info { INFO_EXPORT = 0, INFO_NAME = 1, INFO_DESCRIPTION = 2, INFO_BLOCK_SIZE = 3 };
 
@@ -74,11 +71,11 @@ static void put64(struct bytes_out *out, uint64_t v)
 }
 
 /* The head of a reply; length bytes follow. */
-static void put_reply(const struct asked *a, enum reply type, size_t length)
+static void put_reply(const struct asked *a, uint32_t type, size_t length)
 {
     put64(a->out, REPLY_MAGIC);
     put32(a->out, a->option);
-    put32(a->out, (uint32_t)type);
+    put32(a->out, type);
     put32(a->out, (uint32_t)length);
 }
 
@@ -88,7 +85,7 @@ static enum nbd_next ack(const struct asked *a)
     return NBD_MORE;
 }
 
-static enum nbd_next fail(const struct asked *a, enum reply type, const char *text)
+static enum nbd_next fail(const struct asked *a, uint32_t type, const char *text)
 {
     size_t n = strlen(text);
     put_reply(a, type, n);
