@@ -128,6 +128,9 @@ const struct err *capture_broken(const struct capture *c);
 /* Cools regions that nobody has written to for a while; without `now`, only when it is time.
  * Errors: IO. */
 int capture_cool(struct capture *c, bool now, struct err *e);
+/* Nobody will write any more: cools all that may cool, so that the next start finds no more dirty
+ * than there is. Errors: IO. */
+int capture_rest(struct capture *c, struct err *e);
 /* All of it is dirty, durably: history does not continue. Between two cuts. Errors: IO, SPACE. */
 int capture_all_dirty(struct capture *c, struct err *e);
 /* Bytes that are in no durable delta; what is so twice counts twice. Regions that are hot. Neither waits. */

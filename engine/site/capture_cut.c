@@ -239,6 +239,13 @@ int capture_cool(struct capture *c, bool now, struct err *e)
     return res < 0 ? err_os(e, res, "volume %s: cooling regions", c->name) : 0;
 }
 
+int capture_rest(struct capture *c, struct err *e)
+{
+    ASSERT(!c->flights && !c->cutting);
+    memset(c->recent, 0, actlog_regions(c->log) / 8 + 1);
+    return capture_cool(c, true, e);
+}
+
 int capture_all_dirty(struct capture *c, struct err *e)
 {
     int res;

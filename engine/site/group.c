@@ -369,6 +369,7 @@ void group_stop(struct group *g)
     fiber_wake_all(&g->chain.changed);
     /* Joining is not cancellable, waiting would be. */
     fiber_join(fiber_spawn(fiber_io(), "leaving", wait_left, g));
+    indexes_rest(&g->indexes);
     indexes_done(&g->indexes);
     keyring_done(&g->keyring);
     chain_close(&g->chain);

@@ -349,6 +349,15 @@ int indexes_seal(struct indexes *x, const struct hashes *h, struct err *e)
     return res;
 }
 
+void indexes_rest(struct indexes *x)
+{
+    for (uint16_t i = 0; i < x->count && x->trusted; i++) {
+        struct err e = ERR_INIT;
+        if (x->volumes[i].capture && capture_rest(x->volumes[i].capture, &e) < 0)
+            log_warn("%s", e.text);
+    }
+}
+
 int indexes_forget(struct indexes *x, struct err *e)
 {
     x->trusted = false;

@@ -47,6 +47,8 @@ int indexes_seal(struct indexes *x, const struct hashes *h, struct err *e);
 uint64_t indexes_captured_dirty(const struct indexes *x);
 /* Nothing in them counts any more, durably: before the chain goes back or another way. */
 int indexes_forget(struct indexes *x, struct err *e);
+/* Nobody writes captured volumes any more: leaves as little as there is to do after a restart. */
+void indexes_rest(struct indexes *x);
 void indexes_done(struct indexes *x);
 
 #endif

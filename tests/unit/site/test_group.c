@@ -111,10 +111,9 @@ static void in_use(void *arg)
     write_no_more(s, writer);
     rp = mark(s, "third");
     assert_true(replay_equals(&s->replay, s->f, 0, 0));
-    for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(capture_cool(its(s), true, &s->err), 0);
+    assert_true(capture_hot_regions(its(s)) > 5);
     down(s);
-    up(s); /* what is cold is not shipped twice */
+    up(s); /* who stops in good order ships nothing twice */
     assert_int_equal(mark(s, "fourth"), rp + 1);
     assert_int_equal(s->g.last.plain_bytes, 0);
     assert_true(replay_equals(&s->replay, s->f, 0, 0));
