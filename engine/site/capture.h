@@ -44,7 +44,9 @@
  *
  * When the old content cannot be kept (the store is full and the sealer does not make room within
  * CAPTURE_PATIENCE, or it cannot be read) the cut is broken: it ends early, incomplete, and the
- * write goes on. The guest does not wait for sealing longer than that. A pass that is not exact (it
+ * write goes on. The guest does not wait for sealing longer than that. (Extents of a delta ascend, so
+ * the sealer cannot take the region out of turn that a write waits for; what is lost instead is one
+ * complete RP, and the group catches up before it tries again.) A pass that is not exact (it
  * ends incomplete anyway) saves nothing: what changes under it is in `dirty` again.
  *
  * Why clean survives a crash: a region is cold on the disk only when (a) no sector of it is in any

@@ -80,7 +80,9 @@ static void step_done(struct io_req *req, int res)
     case DURING:
         r->state = AFTER;
         r->res = res;
-        r->held = r->verb == READ && r->disk->hold_reads && r->disk->is_short(r->disk->arg, r->fd);
+        r->held = ((r->verb == READ && r->disk->hold_reads) ||
+                   (r->verb == SYNC && r->disk->hold_syncs)) &&
+                  r->disk->is_short(r->disk->arg, r->fd);
         if (!r->held)
             pause(r);
         break;
@@ -176,7 +178,7 @@ unsigned slow_disk_held(const struct slow_disk *d)
 
 void slow_disk_release(struct slow_disk *d)
 {
-    d->hold_reads = false;
+    d->hold_reads = d->hold_syncs = false;
     for (struct slow_request *r = d->requests; r; r = r->next)
         if (r->held) {
             r->held = false;

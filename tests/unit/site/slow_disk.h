@@ -13,7 +13,7 @@ struct slow_disk {
     uint64_t usual_ns, rare_ns;          /* longest delay; and of one in 32 requests */
     bool (*is_short)(void *arg, int fd); /* whose transfers may be short */
     void *arg;
-    bool hold_reads;   /* of those files: done, but not reported until slow_disk_release */
+    bool hold_reads, hold_syncs; /* of those files: done, but not reported until released */
     unsigned overlaps; /* writes to a sector of those files that another was under way to */
     struct slow_request *requests;
 };
@@ -22,7 +22,7 @@ struct slow_disk {
  */
 void slow_disk_begin(struct slow_disk *d, struct io *io);
 void slow_disk_end(struct slow_disk *d);
-/* How many reads are held. Reports them, and holds no more. */
+/* How many requests are held. Reports them, and holds no more. */
 unsigned slow_disk_held(const struct slow_disk *d);
 void slow_disk_release(struct slow_disk *d);
 

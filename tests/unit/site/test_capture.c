@@ -530,6 +530,40 @@ static void what_is_written_while_it_is_read_for_the_cut_is_not_in_it(void **sta
     with_fixture(raced);
 }
 
+static void cool_fiber(void *arg)
+{
+    struct still *s = arg;
+    s->res = capture_cool(s->c, true, &s->b.err);
+}
+
+static void warmed(void *arg)
+{
+    struct still s;
+    struct fiber *cooler;
+    still_begin(&s, arg);
+    assert_int_equal(capture_write(s.c, s.p, 4096, 8192, 0), 0);
+    assert_int_equal(capture_write(s.c, s.p, 4096, 4 * MIB, 0), 0);
+    cut_ok(&s.b);
+    cool(&s.b, 0);
+    assert_int_equal(capture_hot_regions(s.c), 2);
+    s.disk.hold_syncs = true;
+    cooler = fiber_spawn(fiber_io(), "cooler", cool_fiber, &s);
+    wait_held(&s, 1);
+    assert_int_equal(capture_write(s.c, s.p, 4096, 8192, 0), 0);
+    slow_disk_release(&s.disk);
+    fiber_join(cooler);
+    assert_int_equal(s.res, 0);
+    assert_int_equal(capture_hot_regions(s.c), 1);
+    assert_true(actlog_is_hot(s.c->log, 0, 1));
+    still_end(&s);
+}
+
+static void what_is_written_while_regions_cool_stays_hot(void **state)
+{
+    (void)state;
+    with_fixture(warmed);
+}
+
 static void trimmed(void *arg)
 {
     struct still s;
@@ -1015,6 +1049,7 @@ int main(void)
         cmocka_unit_test(the_log_is_durable_before_the_first_write_to_a_region),
         cmocka_unit_test(a_copy_read_for_one_cut_is_not_kept_for_the_next),
         cmocka_unit_test(what_is_written_while_it_is_read_for_the_cut_is_not_in_it),
+        cmocka_unit_test(what_is_written_while_regions_cool_stays_hot),
         cmocka_unit_test(what_is_trimmed_after_the_cut_is_in_it),
         cmocka_unit_test(a_cut_that_breaks_at_its_very_end_is_not_complete),
         cmocka_unit_test(a_cut_that_is_outrun_ends_and_writes_go_on),
