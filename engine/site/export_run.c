@@ -26,7 +26,7 @@ static bool is_hole(struct served *v, uint64_t off, uint32_t len)
     struct io_run run;
     if (off >= v->data_start && off + len <= v->data_end)
         return false;
-    if (capture_run(v->capture, off, &run) < 0)
+    if (capture_run(v->capture, off, &run) < 0 || run.end <= off)
         return false; /* reading will tell */
     if (run.data) {
         v->data_start = off;
@@ -68,7 +68,8 @@ static int do_status(struct job *j)
         int res = capture_run(rq->conn->volume->capture, off, &run);
         if (res < 0)
             return res;
-        ASSERT(run.end > off);
+        if (run.end <= off)
+            return -EIO; /* somebody made the file shorter */
         len = (uint32_t)((run.end < end ? run.end : end) - off);
         flags = run.data ? 0 : NBD_STATE_HOLE | NBD_STATE_ZERO;
         off += len;
