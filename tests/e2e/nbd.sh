@@ -390,6 +390,27 @@ restore site "imaging@$(rp_of imaging after)" ct "$dir/restored" --force
 same "$dir/ct" "$dir/restored"
 peak=$(awk '/VmHWM/ {print int($2 / 1024)}' "/proc/${pid[site]}/status")
 
+echo "-- QEMU does not notice a daemon that is killed, nor one that is restarted"
+for how in KILL TERM; do
+    {
+        for i in $(seq 0 39); do
+            echo "aio_write -P $((i + 1)) $((i * 128))k 128k"
+            echo "sleep 50"
+        done
+        echo aio_flush
+        echo flush
+        for i in $(seq 0 39); do echo "read -P $((i + 1)) $((i * 128))k 128k"; done
+    } | qemu-io --image-opts "driver=raw,file.driver=nbd,file.server.type=unix,file.server.path=$sockets/ct,file.reconnect-delay=30" \
+        >"$dir/guest" 2>&1 &
+    guest=$!
+    sleep 0.7
+    stop site $how
+    start site
+    wait $guest || { cat "$dir/guest"; fail "qemu-io over a restart"; }
+    ! grep -iE "fail|error" "$dir/guest" || fail "qemu-io over a restart by $how"
+    [ "$(grep -c 'read [0-9]*/' "$dir/guest")" -eq 40 ] || fail "qemu-io did not read all: $(cat "$dir/guest")"
+done
+
 echo "-- stopping under load"
 fio --minimal --name=load --ioengine=nbd --uri="$data" --rw=randwrite --bs=4k --iodepth=32 --size=128m --time_based \
     --runtime=60 >"$dir/fio3.out" 2>&1 &
@@ -405,4 +426,4 @@ start site
 await 20 "the daemon to serve again" nbdinfo --size "$data"
 stop site
 ! grep -E "(READ|WRITE|TRIM|FLUSH|CACHE|STATUS)[A-Z_]* of [0-9]* bytes at" "$dir/site/log" || fail "requests failed"
-echo "nbdinfo, nbdcopy, qemu-img, qemu-io, libnbd, fio verified; 46 rubbish clients; peak memory $peak MiB"
+echo "nbdinfo, nbdcopy, qemu-img, qemu-io, libnbd, fio verified; QEMU over 2 restarts; 46 rubbish clients; peak memory $peak MiB"
