@@ -44,9 +44,9 @@
  *
  * When the old content cannot be kept (the store is full and the sealer does not make room within
  * CAPTURE_PATIENCE, or it cannot be read) the cut is broken: it ends early, incomplete, and the
- * write goes on. The guest does not wait for sealing longer than that. (Extents of a delta ascend, so
- * the sealer cannot take the region out of turn that a write waits for; what is lost instead is one
- * complete RP, and the group catches up before it tries again.) A pass that is not exact (it
+ * write goes on. The guest does not wait for sealing longer than that. (Extents of a delta ascend,
+ * so the sealer cannot take the region out of turn that a write waits for; what is lost instead is
+ * one complete RP, and the group catches up before it tries again.) A pass that is not exact (it
  * ends incomplete anyway) saves nothing: what changes under it is in `dirty` again.
  *
  * Why clean survives a crash: a region is cold on the disk only when (a) no sector of it is in any
@@ -135,7 +135,8 @@ int capture_cool(struct capture *c, bool now, struct err *e);
 int capture_rest(struct capture *c, struct err *e);
 /* All of it is dirty, durably: history does not continue. Between two cuts. Errors: IO, SPACE. */
 int capture_all_dirty(struct capture *c, struct err *e);
-/* Bytes that are in no durable delta; what is so twice counts twice. Regions that are hot. Neither waits. */
+/* Bytes that are in no durable delta; what is so twice counts twice. Regions that are hot. Neither
+ * waits. */
 uint64_t capture_dirty_bytes(const struct capture *c);
 uint32_t capture_hot_regions(const struct capture *c);
 
