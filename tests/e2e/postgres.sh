@@ -1,6 +1,8 @@
 # postgres: PostgreSQL under load on two volumes of one group, data and write-ahead log, cut every 2 s. The
 # sampled recovery points are what a power cut at their instant would have left: ext4 replays its journal and
 # is clean, PostgreSQL recovers, and every transaction acknowledged before the cut is there, none from later.
+# PostgreSQL would forgive a log that is cut a little later than the data; two files that are written by turns,
+# one on each volume, do not.
 #
 # The guest is this kernel: nbdfuse makes each export a file, a loop device on it carries ext4. Needs root.
 seconds=${RELAIS_POSTGRES_SECONDS:-40}
@@ -85,6 +87,32 @@ psql.stdin.close()
 sys.exit(psql.wait())
 END
 }
+# Step K on wal, then, acknowledged, on data, then step K + 1: past every cache, each block with one NBD request.
+write_steps() { # write_steps SECONDS
+    /usr/bin/python3 - "$1" "$dir/mnt/wal/steps" "$dir/mnt/data/steps" <<'END'
+import mmap, os, sys, time
+its = [os.open(path, os.O_RDWR | os.O_CREAT | os.O_DIRECT, 0o600) for path in sys.argv[2:]]
+block, end, step = mmap.mmap(-1, 4096), time.time() + float(sys.argv[1]), 0
+while time.time() < end:
+    block[:] = step.to_bytes(8, "little") * 512
+    for fd in its:
+        assert os.pwrite(fd, block, 0) == 4096
+        if step == 0:
+            os.fsync(fd) # from now on they are overwritten in place
+    step += 1
+    time.sleep(0.001)
+END
+}
+judge_steps() { # both files as a whole, and at most one step apart
+    /usr/bin/python3 - "$dir/mnt/wal/steps" "$dir/mnt/data/steps" <<'END'
+import sys
+wal, data = (open(path, "rb").read() for path in sys.argv[1:])
+for it in wal, data:
+    assert len(it) == 4096 and it == it[:8] * 512, "a torn block"
+wal, data = (int.from_bytes(it[:8], "little") for it in (wal, data))
+assert wal - data in (0, 1), f"step {wal} on wal, {data} on data: not cut at one instant"
+END
+}
 
 # ---- the guest ---------------------------------------------------------------------------------------------
 
@@ -96,7 +124,7 @@ attach() { # attach VOLUME: the export as a loop device, with ext4
     fuse[$v]=$!
     await 10 "nbdfuse to serve $v" test -s "$dir/guest-$v.pid"
     loop[$v]=$(losetup -f --show "$dir/guest-$v")
-    mkfs.ext4 -q -F "${loop[$v]}" || fail "mkfs.ext4 on the export of $v"
+    mkfs.ext4 -q -F -b 4096 "${loop[$v]}" || fail "mkfs.ext4 on the export of $v"
     mount -o discard "${loop[$v]}" "$dir/mnt/$v"
 }
 detach() { # detach VOLUME: in good order, so that all of it is written
@@ -158,12 +186,15 @@ echo "-- $seconds s of load"
 began=$(date +%s.%N)
 write_numbers "$seconds" "$dir/numbers" >"$dir/writer.out" 2>&1 &
 writer=$!
+write_steps "$seconds" >"$dir/steps.out" 2>&1 &
+steps=$!
 (cd "$dir/pg" && postgres_do pgbench -n -c 4 -T "$seconds" --log --log-prefix="$dir/pg/transactions") \
     >"$dir/pg/bench" 2>&1 &
 bench=$!
-job=("$writer" "$bench")
+job=("$writer" "$steps" "$bench")
 wait "$bench" || { cat "$dir/pg/bench"; fail "pgbench"; }
 wait "$writer" || { cat "$dir/writer.out"; fail "the writer of numbers"; }
+wait "$steps" || { cat "$dir/steps.out"; fail "the writer of steps"; }
 job=()
 ended=$(date +%s.%N)
 stop_postgres immediate
@@ -222,6 +253,7 @@ while read -r rp cut; do
         restore site "records@$rp" $v "$dir/restored-$v" --force
         mount_restored $v
     done
+    judge_steps || fail "rp $rp"
     rm -f "$pgdata/postmaster.pid" # of a server that a power cut ended
     : >"$dir/pg/log-$rp"
     chown postgres "$dir/pg/log-$rp"
