@@ -39,11 +39,33 @@
 #define READERS_MAX      16u                     /* public keys a data key is wrapped for */
 #define DATA_KEY_LIFE_NS (UINT64_C(3600) * 1000000000u)
 
+/* Capture. */
+#define HOT_REGIONS_MAX 2048u      /* of a volume; above it, regions cool with the next cut */
+#define SAVED_MAX       (64 * MIB) /* old content of a volume, saved before it was overwritten */
+
 /* The link. */
 #define MESSAGE_MAX   (64 * KIB)  /* protobuf message */
 #define MESSAGE_ARENA (256 * KIB) /* memory that unpacking one may take */
 #define PAYLOAD_MAX   (256 * KIB) /* raw bytes behind one message */
 #define CALLS_MAX     64u         /* requests in flight on one connection */
+
+/* NBD. */
+#define NBD_PAYLOAD_MAX   ((uint32_t)(32 * MIB)) /* of a READ or WRITE; the protocol's default */
+#define NBD_STRING_MAX    4096u                  /* the protocol's */
+#define NBD_OPTION_MAX    ((uint32_t)(64 * KIB)) /* data of one option */
+#define NBD_OPTIONS_MAX   128u                   /* options of one handshake */
+#define NBD_HANDSHAKE_MAX (NBD_OPTION_MAX + 64u) /* one message of a client's handshake */
+#define NBD_ANSWER_MAX    (4 * MIB)              /* to one option: a list of all exports */
+#define NBD_EXTENTS_MAX   500u                   /* descriptors in one BLOCK_STATUS */
+
+/* Exports: volumes served over NBD. A connection has its own buffers, so that none can starve
+ * another; their number times EXPORT_CONN_MEMORY is what [site] export-memory bounds. */
+#define EXPORT_PIECE       ((uint32_t)(256 * KIB)) /* payloads are moved in pieces of this size */
+#define EXPORT_BUF         (EXPORT_PIECE + 4096u)  /* a piece and what is around it */
+#define EXPORT_BUFS        16u                     /* of one connection */
+#define EXPORT_CONN_MEMORY (EXPORT_BUFS * EXPORT_BUF)
+#define EXPORT_REQUESTS    128u /* in flight on one connection */
+#define EXPORT_WORKERS     128u /* requests that run at once on one volume */
 
 /* The store. */
 #define STORE_NAME_MAX  200u
@@ -59,6 +81,11 @@ _Static_assert(VOLUME_MAX >> SECTOR_SHIFT == UINT64_C(1) << 32, "sector numbers 
 _Static_assert(REGION_SIZE % EXTENT_MAX == 0, "a region holds whole extents");
 _Static_assert(PARTS_MAX * 32 + 16 * 1024 < MANIFEST_MAX, "part digests fit the manifest");
 _Static_assert(MANIFEST_MAX + 1024 < MESSAGE_MAX, "a manifest fits one message");
+_Static_assert((UINT64_C(2) * NAME_MAX_LEN + 128) * GROUPS_MAX * VOLUMES_MAX <= NBD_ANSWER_MAX,
+               "all volumes of a site fit one list of exports");
+_Static_assert(NBD_HANDSHAKE_MAX <= EXPORT_BUF, "a handshake's message fits a buffer");
+_Static_assert(EXPORT_PIECE % EXTENT_MAX == 0 || EXTENT_MAX % EXPORT_PIECE == 0,
+               "pieces and extents end together");
 _Static_assert(PART_SIZE % PAYLOAD_MAX == 0, "a part is a whole number of payloads");
 
 #endif

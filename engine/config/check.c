@@ -130,6 +130,54 @@ static void check_volumes(struct parser *p)
     }
 }
 
+/* A socket is made once, with one mode, and serves one thing. */
+static void check_socket(struct parser *p, const struct section *s, const struct config_volume *v)
+{
+    const struct option *o = option_find(SECTION_VOLUME, "export");
+    if (strcmp(v->export_path, p->config->control) == 0)
+        parser_problem(p, parser_line(s, "export"), s, o, v->export_path,
+                       "the control socket of [site] too; give each its own");
+    for (unsigned i = 0; i < p->section_count; i++) {
+        const struct section *t = &p->sections[i];
+        const struct config_volume *w;
+        if (t == s)
+            return;
+        if (t->kind != SECTION_VOLUME)
+            continue;
+        w = &p->volumes[t->index];
+        if (strcmp(v->export_path, w->export_path) != 0 || v->export_mode == w->export_mode)
+            continue;
+        parser_problem(p, parser_line(s, "export-mode"), s,
+                       option_find(SECTION_VOLUME, "export-mode"), NULL,
+                       "%04o, but [%s] has %04o for the same socket; write the same, or name "
+                       "another socket",
+                       v->export_mode, t->title, w->export_mode);
+        return;
+    }
+}
+
+static void check_exports(struct parser *p)
+{
+    static const char *const only_nbd[] = {"export", "export-mode"};
+    for (unsigned i = 0; i < p->section_count; i++) {
+        const struct section *s = &p->sections[i];
+        const struct config_volume *v;
+        if (s->kind != SECTION_VOLUME)
+            continue;
+        v = &p->volumes[s->index];
+        if (v->source == CONFIG_NBD && !given(s, "export"))
+            parser_problem(p, s->line, s, option_find(SECTION_VOLUME, "export"), NULL,
+                           "missing; source = nbd needs a socket: export = unix:/PATH");
+        else if (v->source == CONFIG_NBD && *v->export_path)
+            check_socket(p, s, v);
+        for (unsigned k = 0; v->source != CONFIG_NBD && k < 2; k++)
+            if (given(s, only_nbd[k]))
+                parser_problem(p, parser_line(s, only_nbd[k]), s,
+                               option_find(SECTION_VOLUME, only_nbd[k]), NULL,
+                               "has no meaning with source = scan; add source = nbd, or remove it");
+    }
+}
+
 void check_whole(struct parser *p)
 {
     const struct section *site = parser_section(p, SECTION_SITE, "");
@@ -143,4 +191,5 @@ void check_whole(struct parser *p)
     for (unsigned i = 0; i < p->config->group_count; i++)
         check_group(p, &p->config->groups[i]);
     check_volumes(p);
+    check_exports(p);
 }

@@ -112,12 +112,13 @@ static void check_volume(struct parser *p, const struct section *s, struct seen_
                          unsigned *count)
 {
     const char *path = p->volumes[s->index].path;
+    bool served = p->volumes[s->index].source == CONFIG_NBD;
     const struct option *o = option_find(SECTION_VOLUME, "path");
     char text[UNITS_TEXT], max[UNITS_TEXT];
     int line = parser_line(s, "path");
     struct stat st;
     off_t size;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, (served ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) != 0) {
         parser_problem(p, line, s, o, path, "%s%s", strerror(errno),
                        errno == ENOENT ? "; name the raw image or block device" : "");
@@ -147,6 +148,17 @@ static void check_volume(struct parser *p, const struct section *s, struct seen_
                            "the file of [%s] too; a volume belongs to one group",
                            seen[i].section->title);
     seen[(*count)++] = (struct seen_volume){st.st_dev, st.st_ino, s};
+}
+
+static void check_export(struct parser *p, const struct section *s)
+{
+    char dir[CONFIG_SOCKET_MAX];
+    const char *path = p->volumes[s->index].export_path;
+    if (!*path)
+        return;
+    (void)snprintf(dir, sizeof dir, "%s", path);
+    *(strrchr(dir, '/') + (strrchr(dir, '/') == dir)) = '\0';
+    check_directory(p, s, "export", path, dir);
 }
 
 void check_paths(struct parser *p)
@@ -180,7 +192,9 @@ void check_paths(struct parser *p)
                                option_find(SECTION_HUB, names[i]), paths[i], "%s", strerror(errno));
     }
     for (unsigned i = 0; i < p->section_count; i++)
-        if (p->sections[i].kind == SECTION_VOLUME)
+        if (p->sections[i].kind == SECTION_VOLUME) {
             check_volume(p, &p->sections[i], seen, &count);
+            check_export(p, &p->sections[i]);
+        }
     free(seen);
 }

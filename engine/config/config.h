@@ -5,7 +5,7 @@
  *   [hub]       listen address, store ("dir:/path" or "rados:POOL", with ceph conf, user, keyring)
  *   [peer NAME] link and sign public keys, addresses: the hub for a site, the sites for a hub
  *   [group NAME]          interval / schedule, readers, freeze, thaw
- *   [volume GROUP/NAME]   path, source (scan)
+ *   [volume GROUP/NAME]   path, source (scan or nbd), export
  *
  * The table of options in config.c is the one list that parsing, "did you mean", relais.conf(5) and
  * `relais config check` share. Pure but for config_load, which reads the file and is for start-up.
@@ -30,10 +30,21 @@ struct config_addr {
     uint16_t port;
 };
 
+/* How changes of a volume become known. */
+enum config_source {
+    CONFIG_SCAN, /* others write it: it is compared */
+    CONFIG_NBD   /* it is served, and what is written is seen */
+};
+
+#define CONFIG_SOCKET_MAX 108 /* a unix socket's path and its NUL */
+
 struct config_volume {
     char name[NAME_MAX_LEN + 1];
     char path[CONFIG_PATH_MAX];
-    int line; /* where the section starts, for messages */
+    enum config_source source;
+    char export_path[CONFIG_SOCKET_MAX]; /* CONFIG_NBD: a unix socket; volumes may share one */
+    unsigned export_mode;                /* of that socket */
+    int line;                            /* where the section starts, for messages */
 };
 
 struct config_group {
@@ -71,6 +82,7 @@ struct config {
     char link_key_file[CONFIG_PATH_MAX], sign_key_file[CONFIG_PATH_MAX],
         hash_key_file[CONFIG_PATH_MAX];
     uint64_t spool_budget, spool_reserve, delta_max;
+    uint64_t export_memory;     /* bytes of requests in flight */
     unsigned workers;           /* 0: as many as processors */
     int compression;            /* zstd level, 0 stores */
     char hub[NAME_MAX_LEN + 1]; /* the peer that groups ship to; "" when there are no groups */

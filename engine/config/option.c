@@ -59,6 +59,9 @@ const struct option options[] = {
          "Public restore keys that open everything this site ships: its own, and the escrow key "
          "that the territory keeps offline. Without one of their secret halves nothing can be "
          "restored."},
+    {SECTION_SITE, "export-memory", OPTION_SIZE, SITE(export_memory), 0, 16 * MIB, TIB, "256MiB",
+     .help = "Memory for requests on their way, of all connections to exports together. Each may "
+             "take 4.1 MiB; who connects when it is used up is turned away."},
     {SECTION_SITE, "workers", OPTION_NUMBER, SITE(workers), 0, 0, 256, "0",
      .help = "Threads that hash, compress and encrypt. 0: one per processor."},
     {SECTION_SITE, "compression", OPTION_NUMBER, SITE(compression), 0, 0, 19, "1",
@@ -114,6 +117,16 @@ const struct option options[] = {
 
     {SECTION_VOLUME, "path", OPTION_PATH, VOLUME(path), .required = true,
      .help = "The raw image or block device. Its size is a multiple of 512 bytes, at most 16 TiB."},
+    {SECTION_VOLUME, "source", OPTION_SOURCE, VOLUME(source), .value = "scan",
+     .help = "How changes become known. *scan*: others write the volume, and it is compared with "
+             "hashes of what it was. *nbd*: relaisd serves it as *export*, and sees what is "
+             "written; nobody else may write it."},
+    {SECTION_VOLUME, "export", OPTION_SOCKET, VOLUME(export_path),
+     .help = "Where to serve a volume with *source = nbd*. Its export is named GROUP/VOLUME; "
+             "several volumes may share a socket. The path has at most 107 bytes."},
+    {SECTION_VOLUME, "export-mode", OPTION_MODE, VOLUME(export_mode), 0, 0, 0777, "0660",
+     .help = "Mode of the socket, octal: who may connect may read and write the volume. For a "
+             "group of its own, put it in a directory that has the group and the setgid bit."},
 };
 const size_t option_count = sizeof options / sizeof options[0];
 

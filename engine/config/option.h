@@ -40,6 +40,9 @@ enum option_type {
     OPTION_KEYS,           /* char[READERS_MAX][CONFIG_WORD_MAX] */
     OPTION_READS,          /* char[CONFIG_READS_MAX][] */
     OPTION_STORE,          /* dir:/path, rados:POOL */
+    OPTION_SOURCE,         /* enum config_source */
+    OPTION_SOCKET,         /* unix:/path; the path */
+    OPTION_MODE,           /* octal, unsigned */
 };
 
 struct option {

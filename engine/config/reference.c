@@ -37,6 +37,12 @@ static const char *type_text(const struct option *o)
         return "SITE/GROUP, ...";
     case OPTION_STORE:
         return "STORE";
+    case OPTION_SOURCE:
+        return "scan | nbd";
+    case OPTION_SOCKET:
+        return "unix:PATH";
+    case OPTION_MODE:
+        return "MODE";
     }
     err_panic(__FILE__, __LINE__, "unknown option type");
 }

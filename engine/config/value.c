@@ -3,6 +3,7 @@
 #include "option.h"
 #include "units.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,6 +176,33 @@ static int set_store(const struct option *o, char *dst, const char *value, struc
     return set_text(o, dst, value, e);
 }
 
+static int set_source(enum config_source *dst, const char *value, struct err *e)
+{
+    if (strcmp(value, "scan") != 0 && strcmp(value, "nbd") != 0)
+        return err_set(e, ERR_CONFIG, "not a source; write scan or nbd");
+    *dst = *value == 's' ? CONFIG_SCAN : CONFIG_NBD;
+    return 0;
+}
+
+static int set_socket(const struct option *o, char *dst, const char *value, struct err *e)
+{
+    if (strncmp(value, "unix:/", 6) != 0)
+        return err_set(e, ERR_CONFIG, "not a unix socket; write unix:/PATH");
+    if (value[strlen(value) - 1] == '/')
+        return err_set(e, ERR_CONFIG, "names a directory; write the path of the socket");
+    return set_text(o, dst, value + strlen("unix:"), e);
+}
+
+static int set_mode(const struct option *o, unsigned *dst, const char *value, struct err *e)
+{
+    size_t n = strspn(value, "01234567");
+    unsigned long v = n > 0 && n <= 4 && !value[n] ? strtoul(value, NULL, 8) : ULONG_MAX;
+    if (v < o->min || v > o->max)
+        return err_set(e, ERR_CONFIG, "not a mode; write it in octal, as 0660");
+    *dst = (unsigned)v;
+    return 0;
+}
+
 /* One element of a list, into place i. */
 static int set_element(const struct option *o, void *list, unsigned i, const char *word,
                        struct err *e)
@@ -241,6 +269,12 @@ int option_set(const struct option *o, void *base, const char *value, struct err
         return set_key(o, dst, value, e);
     case OPTION_STORE:
         return set_store(o, dst, value, e);
+    case OPTION_SOURCE:
+        return set_source(dst, value, e);
+    case OPTION_SOCKET:
+        return set_socket(o, dst, value, e);
+    case OPTION_MODE:
+        return set_mode(o, dst, value, e);
     case OPTION_ADDRS:
     case OPTION_KEYS:
     case OPTION_READS:

@@ -20,9 +20,9 @@ struct cut {
     struct stretch_spec stretch_spec;
     struct walk walk;
     struct fiber_mutex taking;
-    bool all_taken;
-    unsigned reading;       /* regions taken and not read yet */
-    struct fiber_cond read; /* woken when the last read is done, and on failure */
+    bool all_taken, cutting; /* cutting: past the instant */
+    unsigned reading;        /* regions taken and not read yet */
+    struct fiber_cond read;  /* woken when the last read is done, and on failure */
     uint64_t next_turn, turn;
     struct fiber_cond turns;
     /* Deltas: the one that fills, and the one that only waits for its last regions. */
@@ -66,6 +66,14 @@ static void cut_end_early(struct cut *c, const struct err *e)
         c->err = *e;
     c->early = true;
     fiber_wake_all(&c->read);
+}
+
+/* The cut of captured volumes is not exact any more: what is taken from here on is of no instant.
+ */
+static void end_overrun(struct cut *c)
+{
+    c->result->overrun = true;
+    cut_end_early(c, walk_broken(&c->walk));
 }
 
 static int check_give_up(const struct cut *c, struct err *e)
@@ -146,11 +154,13 @@ static int open_stretch(struct cut *c, uint64_t rp, struct err *e)
     return res;
 }
 
-/* A cut that holds no freeze waits for the spool; the shipper empties it meanwhile. */
+/* A cut that holds nobody up waits for the spool; the shipper empties it meanwhile. A freeze holds
+ * somebody up, and so does a cut of captured volumes, for which old content must be kept. */
 static int open_when_space(struct cut *c, uint64_t rp, struct err *e)
 {
     struct spool *spool = c->spec->shop->spool;
-    bool may_wait = c->spec->catching_up || c->spec->config->freeze[0] == '\0';
+    bool may_wait = c->spec->catching_up || (c->spec->config->freeze[0] == '\0' &&
+                                             !(c->cutting && c->spec->indexes->captures));
     int res;
     while ((res = open_stretch(c, rp, e)) == -ERR_SPACE && may_wait && !c->failed) {
         c->progress->waiting_for_space = true;
@@ -193,6 +203,10 @@ static int take_locked(struct cut *c, struct taken *t, struct err *e)
         return res;
     res = walk_next(&c->walk, &t->at, e);
     c->progress->done = c->walk.done;
+    if (res < 0 && walk_broken(&c->walk)) {
+        end_overrun(c);
+        return 0;
+    }
     if (res <= 0) {
         c->all_taken = res == 0;
         return res;
@@ -340,6 +354,9 @@ static void scan(struct cut *c)
 static void end_stretches(struct cut *c)
 {
     struct err e = ERR_INIT;
+    /* After the last region was handed out, and before it was read, is in time to break it too. */
+    if (!c->failed && !c->early && walk_broken(&c->walk))
+        end_overrun(c);
     if (c->open && !c->failed) {
         if (join_closing(c, &e) < 0)
             cut_fail(c, &e);
@@ -398,14 +415,24 @@ static int run(struct cut *c, struct err *e)
         res = open_volumes(c, e);
     if (res == 0) {
         c->stretch_spec.cut_time = fiber_io()->ops->wall(fiber_io());
+        walk_cut(&c->walk, !c->spec->catching_up);
+        c->cutting = true;
+        c->progress->total = c->walk.total;
+        if (!c->spec->indexes->scans)
+            freeze_end(c->spec->config, c->spec->chain->state_dir, &c->progress->frozen);
+        res = walk_settle(&c->walk, e);
+    }
+    if (res == 0) {
         scan(c);
     } else {
         freeze_end(c->spec->config, c->spec->chain->state_dir, &c->progress->frozen);
         cut_fail(c, e);
     }
     end_stretches(c);
-    if (c->walk.indexes) /* they were opened */
+    if (c->walk.indexes) { /* they were opened */
+        walk_end(&c->walk);
         walk_close(&c->walk);
+    }
     if (c->failed || c->early)
         *e = c->err;
     return c->failed || c->early ? -(int)e->code : 0;

@@ -1,5 +1,7 @@
 /* cut.h: one cut of a group: freeze, scan all its volumes, thaw; the changes become one RP, or,
- * when they are many, several incomplete ones and a complete last.
+ * when they are many, several incomplete ones and a complete last. Captured volumes are cut at one
+ * instant within the freeze, and sealed while they are written to; a group that has no other is
+ * thawed right after that instant.
  *
  * A pass without a cut (catching up) does the same without freezing and ends incomplete: it ships
  * what would hold the freeze too long, and may wait for the spool in the middle. */
@@ -36,6 +38,7 @@ struct cut_result {
     uint64_t rp; /* newest it sealed; 0 none */
     uint64_t plain_bytes, frame_bytes;
     bool frozen_too_long, no_space;
+    bool overrun; /* captured volumes changed faster than they were sealed */
 };
 
 /* Returns 0 when end is not CUT_FAILED and it was not ended early; else the reason. Thaws in any

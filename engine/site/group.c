@@ -12,6 +12,10 @@
 
 #define RETRY_MIN (1 * IO_S)
 #define RETRY_MAX (60 * IO_S)
+/* Dirty bytes of captured volumes at start from which on catching up comes before the first cut. */
+#define CATCH_UP SAVED_MAX
+/* Cuts in a row that captured volumes outran until those who wait for a mark are told. */
+#define OVERRUNS_TOLD 4
 
 struct group_mark {
     struct group_mark *next;
@@ -36,7 +40,13 @@ int group_open(struct group *g, const struct config *config, const struct config
     if (res < 0)
         return res;
     indexes_init(&g->indexes, &g->chain, own, hash_key);
-    return 0;
+    res = indexes_open_captures(&g->indexes, e);
+    if (res < 0) {
+        indexes_done(&g->indexes);
+        keyring_done(&g->keyring);
+        chain_close(&g->chain);
+    }
+    return res;
 }
 
 /* -- Marks -- */
@@ -195,7 +205,7 @@ static int settle(struct group *g, struct err *e)
     int res = turn_wanted(g) ? turn(g, e) : 0;
     if (res == 0 && !g->indexes.trusted) {
         res = indexes_recover(&g->indexes, e);
-        if (res == 0 && g->indexes.seeding)
+        if (res == 0 && (g->indexes.seeding || indexes_captured_dirty(&g->indexes) > CATCH_UP))
             g->catch_up = true;
     }
     return res;
@@ -219,8 +229,9 @@ static void note_result(struct group *g, int res, const struct err *e)
     g->error = *e;
 }
 
-/* One pass: catching up when much is to be shipped and a freeze would have to last as long, else a
- * cut. *complete: whether it made a complete RP. */
+/* One pass: catching up when much is to be shipped and a freeze would have to last as long, or old
+ * content of captured volumes to be kept as long; else a cut. *complete: whether it made a complete
+ * RP. */
 static int pass(struct group *g, bool *complete, struct err *e)
 {
     struct cut_spec spec = {.shop = g->shop,
@@ -238,14 +249,14 @@ static int pass(struct group *g, bool *complete, struct err *e)
         note_result(g, res, e);
         return res;
     }
-    spec.catching_up = g->catch_up && g->config->freeze[0] != '\0';
+    spec.catching_up = g->catch_up && (g->config->freeze[0] != '\0' || g->indexes.captures);
     if (!spec.catching_up)
         (void)snprintf(label, sizeof label, "%s", take_marks(g));
     spec.label = label;
     g->cutting = true;
     res = cut_run(&spec, &g->progress, &g->last, e);
     g->cutting = false;
-    g->catch_up = res < 0 && (g->last.frozen_too_long || g->last.no_space);
+    g->catch_up = res < 0 && (g->last.frozen_too_long || g->last.no_space || g->last.overrun);
     *complete = res == 0 && g->last.end == CUT_COMPLETE;
     note_result(g, res, e);
     if (*complete)
@@ -284,6 +295,8 @@ static bool after_failure(struct group *g, int res, uint64_t *retry, const struc
         return true; /* that is what ended it; marks wait for the next */
     if (g->last.frozen_too_long && ++g->too_long == 1)
         return true; /* once more, after catching up; then with the next interval */
+    if (g->last.overrun && ++g->overruns % OVERRUNS_TOLD != 0)
+        return true; /* again, after catching up, until it is a cut */
     answer_marks(g, true, res, 0, e);
     if (g->last.frozen_too_long)
         return false;
@@ -325,7 +338,7 @@ static void group_fiber(void *arg)
         due_now = !complete; /* a pass without a cut is followed by the cut */
         retry = 0;
         if (complete)
-            g->too_long = 0;
+            g->too_long = g->overruns = 0;
     }
 }
 
@@ -356,6 +369,7 @@ void group_stop(struct group *g)
     fiber_wake_all(&g->chain.changed);
     /* Joining is not cancellable, waiting would be. */
     fiber_join(fiber_spawn(fiber_io(), "leaving", wait_left, g));
+    indexes_rest(&g->indexes);
     indexes_done(&g->indexes);
     keyring_done(&g->keyring);
     chain_close(&g->chain);

@@ -33,6 +33,7 @@ struct group {
     bool cutting, stopping, give_up;
     bool catch_up;     /* the next pass freezes nothing: much is to be shipped */
     unsigned too_long; /* cuts in a row that held the freeze too long */
+    unsigned overruns; /* cuts in a row that captured volumes outran */
     struct cut_progress progress;
     struct cut_result last;
     struct err error;                  /* why the last cut failed; OK when it did not */

@@ -11,9 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int by_name(const void *a, const void *b)
+/* Captured ones come first in a delta, and so in the way through a cut: while a long scan went on,
+ * their old content would have to be kept. */
+static int by_kind_and_name(const void *a, const void *b)
 {
     const struct volume *x = a, *y = b;
+    if (x->config->source != y->config->source)
+        return x->config->source == CONFIG_NBD ? -1 : 1;
     return strcmp(x->config->name, y->config->name);
 }
 
@@ -25,11 +29,12 @@ void indexes_init(struct indexes *x, struct chain *chain, const struct config_gr
     x->volumes = err_calloc(x->count, sizeof *x->volumes);
     for (unsigned i = 0; i < x->count; i++)
         x->volumes[i].config = &config->volumes[i];
-    qsort(x->volumes, x->count, sizeof *x->volumes, by_name);
+    qsort(x->volumes, x->count, sizeof *x->volumes, by_kind_and_name);
     seal_group_id(x->group_id, chain->site, chain->group);
     for (uint16_t i = 0; i < x->count; i++) {
         struct volume *v = &x->volumes[i];
         v->number = i;
+        *(v->config->source == CONFIG_NBD ? &x->captures : &x->scans) = true;
         v->dirty = dirty_new();
         v->index.fd = -1;
         seal_volume_id(v->id, chain->site, chain->group, v->config->name);
@@ -48,6 +53,7 @@ static void close_all(struct indexes *x)
 void indexes_done(struct indexes *x)
 {
     for (uint16_t i = 0; i < x->count; i++) {
+        capture_close(x->volumes[i].capture);
         hashindex_close(&x->volumes[i].index);
         dirty_free(x->volumes[i].dirty);
     }
@@ -68,6 +74,68 @@ static struct volume *find(struct indexes *x, const char *name)
     return NULL;
 }
 
+/* Whether the file belongs to a volume as it is configured now; other files are not asked about. */
+static bool in_use(struct indexes *x, const char *file)
+{
+    const char *dot = strrchr(file, '.');
+    char name[NAME_MAX_LEN + 1];
+    const struct volume *v;
+    bool log = dot && strcmp(dot, ".log") == 0;
+    if (!log && !(dot && strcmp(dot, ".index") == 0))
+        return true;
+    if ((size_t)(dot - file) > NAME_MAX_LEN)
+        return false;
+    memcpy(name, file, (size_t)(dot - file));
+    name[dot - file] = '\0';
+    v = find(x, name);
+    return v && (v->config->source == CONFIG_NBD) == log;
+}
+
+static int remove_strays(struct indexes *x, struct err *e)
+{
+    struct io_names names;
+    int res = fio_list(x->chain->state_dir, &names);
+    if (res < 0)
+        return err_os(e, res, "%s: listing", x->chain->state_dir);
+    for (size_t i = 0; i < names.count && res == 0; i++) {
+        char path[PATH_CAP];
+        if (in_use(x, names.names[i]))
+            continue;
+        path_format(path, "%s/%.60s", x->chain->state_dir, names.names[i]);
+        log_notice("%s: of a volume that is not configured so any more; removing it", path);
+        res = fio_unlink(path);
+        if (res < 0)
+            res = err_os(e, res, "%s: removing", path);
+    }
+    io_names_free(&names);
+    if (res == 0 && (res = fio_sync_dir(x->chain->state_dir)) < 0)
+        res = err_os(e, res, "%s: syncing", x->chain->state_dir);
+    return res;
+}
+
+int indexes_open_captures(struct indexes *x, struct err *e)
+{
+    char state_dir[PATH_CAP];
+    int res = remove_strays(x, e);
+    path_format(state_dir, "%s", x->chain->state_dir);
+    *strrchr(state_dir, '/') = '\0'; /* the group's, in the site's */
+    for (uint16_t i = 0; i < x->count && res == 0; i++) {
+        struct volume *v = &x->volumes[i];
+        if (v->config->source == CONFIG_NBD)
+            res = capture_open(&v->capture, v->config, state_dir, x->chain->group, false, e);
+    }
+    return res;
+}
+
+uint64_t indexes_captured_dirty(const struct indexes *x)
+{
+    uint64_t bytes = 0;
+    for (uint16_t i = 0; i < x->count; i++)
+        if (x->volumes[i].capture)
+            bytes += capture_dirty_bytes(x->volumes[i].capture);
+    return bytes;
+}
+
 static int open_all(struct indexes *x, bool fresh, struct err *e)
 {
     for (uint16_t i = 0; i < x->count; i++) {
@@ -76,6 +144,8 @@ static int open_all(struct indexes *x, bool fresh, struct err *e)
         char path[PATH_CAP];
         bool made;
         int res;
+        if (v->capture)
+            continue;
         index_path(x, v->config->name, path);
         memcpy(key, v->index.key, sizeof key);
         res = hashindex_open(&v->index, path, key, fresh, &made, e);
@@ -86,57 +156,19 @@ static int open_all(struct indexes *x, bool fresh, struct err *e)
     return 0;
 }
 
-/* The index of a volume that is no longer configured goes, durably, so that a later comeback starts
- * over: nobody keeps it true meanwhile. */
-static int drop_index(const struct indexes *x, const char *volume, struct err *e)
-{
-    char path[PATH_CAP];
-    int res;
-    index_path(x, volume, path);
-    res = fio_unlink(path);
-    if (res == 0)
-        res = fio_sync_dir(x->chain->state_dir);
-    return res < 0 && res != -ENOENT ? err_os(e, res, "%s: removing", path) : 0;
-}
-
-static int drop_strangers(struct indexes *x, struct err *e)
-{
-    static const char end[] = ".index";
-    struct io_names names;
-    int res = fio_list(x->chain->state_dir, &names);
-    if (res < 0)
-        return err_os(e, res, "%s: listing", x->chain->state_dir);
-    for (size_t i = 0; i < names.count && res == 0; i++) {
-        char volume[NAME_MAX_LEN + 1];
-        size_t len = strlen(names.names[i]), n = len - (sizeof end - 1);
-        if (len < sizeof end || n > NAME_MAX_LEN || strcmp(names.names[i] + n, end) != 0)
-            continue;
-        memcpy(volume, names.names[i], n);
-        volume[n] = '\0';
-        if (!find(x, volume))
-            res = drop_index(x, volume, e);
-    }
-    io_names_free(&names);
-    return res;
-}
-
-/* Marks what one delta changed. Volumes are those that its manifest names, configured or not. */
+/* Marks what one delta changed. Of volumes that its manifest names and that are not configured any
+ * more, remove_strays has left no index. */
 static int forget_delta(struct indexes *x, const struct manifest *m, const uint8_t *raw,
                         struct err *e)
 {
     struct index_reader r;
     struct index_entry entry;
     int res;
-    for (uint16_t i = 0; i < m->volume_count; i++) {
-        res = find(x, m->volumes[i].name) ? 0 : drop_index(x, m->volumes[i].name, e);
-        if (res < 0)
-            return res;
-    }
     index_reader_init(&r, raw, m->index_len, m->extents, m->volume_count, m->source_count,
                       DELTA_HEADER_LEN, m->index_place);
     while ((res = index_next(&r, &entry, e)) > 0) {
         struct volume *v = find(x, m->volumes[entry.volume].name);
-        if (v)
+        if (v && !v->capture)
             res = hashindex_forget(&v->index, entry.sector, entry.sectors, e);
         if (res < 0)
             break;
@@ -197,22 +229,32 @@ static int save_clean(struct indexes *x, struct err *e)
 
 static int start_over(struct indexes *x, bool fresh, struct err *e)
 {
-    int res = drop_strangers(x, e);
-    if (res < 0)
-        return res;
+    int res;
     if (!fresh)
         log_warn(
             "group %s: the hash indexes do not fit the history known here; they start over, and "
             "the next scan ships the volumes again",
             x->chain->group);
     for (uint16_t i = 0; i < x->count; i++) {
-        res = hashindex_reset(&x->volumes[i].index, fresh, e);
+        struct volume *v = &x->volumes[i];
+        res = v->capture ? capture_all_dirty(v->capture, e) : hashindex_reset(&v->index, fresh, e);
         if (res < 0)
             return res;
-        dirty_clear(x->volumes[i].dirty);
+        dirty_clear(v->dirty);
     }
     x->seeding = true;
     return 0;
+}
+
+/* Without history nothing can be clean, whatever a log says that outlived it. */
+static int without_history(struct indexes *x, struct err *e)
+{
+    int res = 0;
+    for (uint16_t i = 0; i < x->count && res == 0; i++)
+        if (x->volumes[i].capture)
+            res = capture_all_dirty(x->volumes[i].capture, e);
+    x->seeding |= x->captures;
+    return res;
 }
 
 int indexes_recover(struct indexes *x, struct err *e)
@@ -236,8 +278,11 @@ int indexes_recover(struct indexes *x, struct err *e)
         }
     }
     res = valid ? 0 : start_over(x, fresh, e);
+    if (res == 0 && valid && fresh)
+        res = without_history(x, e);
     for (uint16_t i = 0; i < x->count && res == 0; i++)
-        res = hashindex_sync(&x->volumes[i].index, e);
+        if (!x->volumes[i].capture)
+            res = hashindex_sync(&x->volumes[i].index, e);
     if (res == 0)
         res = save_clean(x, e);
     x->trusted = res == 0;
@@ -252,6 +297,26 @@ static bool touches(const struct hashes *h, uint16_t volume)
     return false;
 }
 
+/* Those written to their volumes long ago cool, now that the record names the deltas they are in.
+ * An error costs nothing but that they stay hot. */
+static void cool(struct indexes *x)
+{
+    for (uint16_t i = 0; i < x->count; i++) {
+        struct err e = ERR_INIT;
+        if (x->volumes[i].capture && capture_cool(x->volumes[i].capture, false, &e) < 0)
+            log_warn("%s", e.text);
+    }
+}
+
+static void settle_run(struct indexes *x, const struct hashes_run *run)
+{
+    struct volume *v = &x->volumes[run->volume];
+    if (v->capture)
+        capture_sealed(v->capture, run->sector, run->sectors);
+    else
+        dirty_remove(v->dirty, run->sector, run->sectors);
+}
+
 int indexes_seal(struct indexes *x, const struct hashes *h, struct err *e)
 {
     int64_t cut;
@@ -262,7 +327,7 @@ int indexes_seal(struct indexes *x, const struct hashes *h, struct err *e)
     chain_tip(x->chain, &x->scanned.tip_digest, &cut);
     res = scanned_save(&x->scanned, x->chain, e);
     for (uint16_t i = 0; i < x->count && res == 0; i++) {
-        if (!touches(h, i))
+        if (x->volumes[i].capture || !touches(h, i))
             continue;
         res = hashindex_apply(&x->volumes[i].index, h, i, e);
         if (res == 0)
@@ -271,9 +336,20 @@ int indexes_seal(struct indexes *x, const struct hashes *h, struct err *e)
     if (res == 0)
         res = save_clean(x, e);
     for (size_t i = 0; i < h->run_count && res == 0; i++)
-        dirty_remove(x->volumes[h->runs[i].volume].dirty, h->runs[i].sector, h->runs[i].sectors);
+        settle_run(x, &h->runs[i]);
     x->trusted = res == 0;
+    if (res == 0)
+        cool(x);
     return res;
+}
+
+void indexes_rest(struct indexes *x)
+{
+    for (uint16_t i = 0; i < x->count && x->trusted; i++) {
+        struct err e = ERR_INIT;
+        if (x->volumes[i].capture && capture_rest(x->volumes[i].capture, &e) < 0)
+            log_warn("%s", e.text);
+    }
 }
 
 int indexes_forget(struct indexes *x, struct err *e)

@@ -6,7 +6,8 @@
  *   STATE/GROUP/committed           newest RP that the hub confirmed (chain.h)
  *   STATE/GROUP/scanned             how far the hash indexes can be trusted (scanned.h)
  *   STATE/GROUP/frozen              the thaw command is due (freeze.h)
- *   STATE/GROUP/VOLUME.index        hashes of a volume's sectors (hashindex.h) */
+ *   STATE/GROUP/VOLUME.index        hashes of a scanned volume's sectors (hashindex.h)
+ *   STATE/GROUP/VOLUME.log          activity log of a captured volume (actlog.h) */
 #ifndef RELAIS_PATHS_H
 #define RELAIS_PATHS_H
 

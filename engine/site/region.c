@@ -30,6 +30,18 @@ static void hash_all(struct region *r)
     }
 }
 
+/* A sector that is to be sealed differs from what is known, by definition; others do not. */
+static void compare_none(struct region *r)
+{
+    for (uint32_t i = 0; i < r->sectors; i++) {
+        bool taken = r->taken[i / 64] >> (i % 64) & 1;
+        r->known[i] = HASH_UNKNOWN;
+        r->fresh[i] = !taken                                            ? HASH_UNKNOWN
+                      : sector_zero(r->plain + (size_t)i * SECTOR_SIZE) ? HASH_ZERO
+                                                                        : HASH_FIRST;
+    }
+}
+
 /* Neighbouring changed sectors of one kind. */
 static void find_runs(struct region *r)
 {
@@ -87,7 +99,16 @@ int region_process(void *arg)
     r->extent_count = 0;
     r->out_len = 0;
     r->plain_bytes = r->frame_bytes = 0;
-    hash_all(r);
+    if (r->hole) {
+        r->runs[0] = (struct region_run){r->first, r->sectors, true};
+        r->run_count = 1;
+        add_zero(r, &r->runs[0]);
+        return 0;
+    }
+    if (r->captured)
+        compare_none(r);
+    else
+        hash_all(r);
     if (memcmp(r->fresh, r->known, r->sectors * sizeof *r->fresh) == 0) {
         r->run_count = 0;
         return 0;

@@ -25,7 +25,11 @@ struct region {
     uint64_t present[REGION_SECTORS / 64]; /* sectors that plain holds; the others are holes */
     uint32_t first, sectors;               /* of the volume; at most REGION_SECTORS */
     uint16_t volume;                       /* number in the manifest's table */
-    const uint64_t *known;                 /* the index's entries */
+    uint64_t *known;                       /* the index's entries */
+    /* Of a captured volume, instead of what the index knows: which sectors are to be sealed. */
+    bool captured;
+    uint64_t taken[REGION_SECTORS / 64];
+    bool hole; /* all are, any number of them, and zero */
     const uint8_t *hash_key;
     const struct seal_key *seal_key;
     const uint8_t *group_id, *volume_id;

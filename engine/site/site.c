@@ -1,5 +1,6 @@
 #include "site.h"
 
+#include "export.h"
 #include "group.h"
 #include "log.h"
 #include "shipper.h"
@@ -16,6 +17,7 @@ struct site {
     struct group **groups; /* in the order of the configuration */
     size_t count;
     struct shipper shipper;
+    struct exports *exports; /* NULL: no volume is served */
     /* What site_status hands out. */
     Relais__GroupStatus *status;
     Relais__GroupStatus **status_list;
@@ -70,6 +72,27 @@ static void site_free(struct site *s)
     free(s);
 }
 
+/* Serves the captured volumes of all groups. */
+static int start_exports(struct site *s, struct err *e)
+{
+    struct export_volume *its = NULL;
+    size_t count = 0;
+    int res = 0;
+    for (size_t i = 0; i < s->count; i++)
+        for (uint16_t k = 0; k < s->groups[i]->indexes.count; k++) {
+            const struct volume *v = &s->groups[i]->indexes.volumes[k];
+            if (!v->capture)
+                continue;
+            its = err_realloc(its, (count + 1) * sizeof *its);
+            its[count++] =
+                (struct export_volume){s->groups[i]->config->name, v->config, v->capture};
+        }
+    if (count > 0)
+        res = export_start(&s->exports, its, count, s->config->export_memory, e);
+    free(its);
+    return res;
+}
+
 int site_start(struct site **out, const struct config *config, const struct site_keys *keys,
                struct err *e)
 {
@@ -87,6 +110,11 @@ int site_start(struct site **out, const struct config *config, const struct site
     s->status = err_calloc(config->group_count, sizeof *s->status);
     s->status_list = err_calloc(config->group_count, sizeof(Relais__GroupStatus *));
     res = open_groups(s, keys, e);
+    if (res < 0) {
+        site_free(s);
+        return res;
+    }
+    res = start_exports(s, e);
     if (res < 0) {
         site_free(s);
         return res;
@@ -155,6 +183,7 @@ void site_status(struct site *s, Relais__Status *out)
 
 void site_stop(struct site *s)
 {
+    export_stop(s->exports);
     shipper_stop(&s->shipper);
     site_free(s);
 }

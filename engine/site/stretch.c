@@ -82,8 +82,9 @@ int stretch_append(struct stretch *s, struct region *r, struct err *e)
     for (uint32_t i = 0; i < r->run_count; i++) {
         const struct region_run *run = &r->runs[i];
         hashes_add(&s->hashes, r->volume, run->sector, run->sectors,
-                   run->zero ? NULL : r->fresh + (run->sector - r->first));
-        dirty_add(v->dirty, run->sector, run->sectors);
+                   run->zero || v->capture ? NULL : r->fresh + (run->sector - r->first));
+        if (!v->capture)
+            dirty_add(v->dirty, run->sector, run->sectors);
     }
     if (r->extent_count == 0)
         return 0;

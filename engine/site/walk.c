@@ -12,9 +12,14 @@ static int open_volume(struct walk *w, uint16_t i, struct err *e)
 {
     const struct config_volume *config = w->indexes->volumes[i].config;
     const char *group = w->indexes->chain->group;
+    struct capture *capture = w->indexes->volumes[i].capture;
     struct walk_volume *v = &w->volumes[i];
     struct io_stat st;
     int res;
+    if (capture) {
+        v->size = w->sizes[i] = capture_size(capture);
+        return 0;
+    }
     v->fd = fio_open(config->path, O_RDONLY | O_CLOEXEC, 0);
     res = v->fd < 0 ? v->fd : fio_fstat(v->fd, &st);
     if (res < 0)
@@ -32,7 +37,7 @@ static int open_volume(struct walk *w, uint16_t i, struct err *e)
 int walk_open(struct walk *w, struct indexes *indexes, struct err *e)
 {
     int res = 0;
-    *w = (struct walk){.indexes = indexes};
+    *w = (struct walk){.indexes = indexes, .from_nothing = chain_tip_rp(indexes->chain) == 0};
     w->volumes = err_calloc(indexes->count, sizeof *w->volumes);
     w->sizes = err_calloc(indexes->count, sizeof *w->sizes);
     for (uint16_t i = 0; i < indexes->count; i++)
@@ -52,6 +57,88 @@ void walk_close(struct walk *w)
     free(w->sizes);
     *w = (struct walk){0};
 }
+
+/* -- Captured volumes -- */
+
+void walk_cut(struct walk *w, bool exact)
+{
+    for (uint16_t i = 0; i < w->indexes->count; i++) {
+        struct capture *c = w->indexes->volumes[i].capture;
+        if (!c)
+            continue;
+        capture_cut(c, exact);
+        w->total += capture_dirty_bytes(c);
+    }
+}
+
+int walk_settle(struct walk *w, struct err *e)
+{
+    int res = 0;
+    for (uint16_t i = 0; i < w->indexes->count && res == 0; i++)
+        if (w->indexes->volumes[i].capture)
+            res = capture_settle(w->indexes->volumes[i].capture, e);
+    return res;
+}
+
+void walk_end(struct walk *w)
+{
+    for (uint16_t i = 0; i < w->indexes->count; i++)
+        if (w->indexes->volumes[i].capture)
+            capture_cut_end(w->indexes->volumes[i].capture);
+}
+
+const struct err *walk_broken(const struct walk *w)
+{
+    const struct err *broken = NULL;
+    for (uint16_t i = 0; i < w->indexes->count && !broken; i++)
+        if (w->indexes->volumes[i].capture)
+            broken = capture_broken(w->indexes->volumes[i].capture);
+    return broken;
+}
+
+static int next_captured(struct walk *w, struct walk_region *out, struct err *e)
+{
+    struct capture *c = w->indexes->volumes[w->volume].capture;
+    struct walk_volume *v = &w->volumes[w->volume];
+    struct capture_run_of_cut run;
+    const struct err *broken = walk_broken(w);
+    int res;
+    if (broken) {
+        *e = *broken;
+        return -(int)e->code;
+    }
+    while ((res = capture_next(c, v->sector, &run, e)) > 0) {
+        v->sector = run.first + run.sectors;
+        if (run.hole)
+            w->done += (uint64_t)run.sectors << SECTOR_SHIFT;
+        if (run.hole && w->from_nothing) {
+            capture_sealed(c, run.first, run.sectors);
+            continue;
+        }
+        *out = (struct walk_region){.volume = w->volume, .hole = run.hole, .run = run};
+        break;
+    }
+    return res;
+}
+
+static int read_captured(struct walk *w, const struct walk_region *at, struct slot *s,
+                         struct err *e)
+{
+    struct region *r = &s->region;
+    int res = 0;
+    r->captured = true;
+    r->hole = at->hole;
+    r->first = (uint32_t)at->run.first;
+    r->sectors = at->run.sectors;
+    if (!at->hole)
+        res =
+            capture_take(w->indexes->volumes[at->volume].capture, &at->run, s->plain, r->taken, e);
+    for (uint32_t i = 0; i < REGION_SECTORS / 64 && !at->hole; i++)
+        w->done += (uint64_t)__builtin_popcountll(r->taken[i]) << SECTOR_SHIFT;
+    return res;
+}
+
+/* -- */
 
 static int io_error(const struct walk *w, uint16_t i, int res, uint64_t off, struct err *e)
 {
@@ -94,6 +181,13 @@ int walk_next(struct walk *w, struct walk_region *out, struct err *e)
         struct walk_volume *v = &w->volumes[w->volume];
         uint64_t off = w->region * REGION_SIZE, holes, zero = 0;
         int res = 0;
+        if (w->indexes->volumes[w->volume].capture) {
+            res = next_captured(w, out, e);
+            if (res != 0)
+                return res;
+            w->volume++;
+            continue;
+        }
         if (off >= v->size) {
             w->volume++;
             w->region = 0;
@@ -113,8 +207,10 @@ int walk_next(struct walk *w, struct walk_region *out, struct err *e)
             pass(w, holes < zero ? holes : zero);
             continue;
         }
-        *out = (struct walk_region){w->volume, w->region, holes > 0,
-                                    v->run.data && v->run.end >= region_end(v, off)};
+        *out = (struct walk_region){.volume = w->volume,
+                                    .region = w->region,
+                                    .hole = holes > 0,
+                                    .whole = v->run.data && v->run.end >= region_end(v, off)};
         pass(w, 1);
         return 1;
     }
@@ -162,8 +258,12 @@ int walk_read(struct walk *w, const struct walk_region *at, struct slot *s, stru
 {
     struct walk_volume *v = &w->volumes[at->volume];
     struct region *r = &s->region;
-    uint64_t off = at->region * REGION_SIZE, end = region_end(v, off);
+    uint64_t off = at->region * REGION_SIZE, end;
     int res = 0;
+    if (w->indexes->volumes[at->volume].capture)
+        return read_captured(w, at, s, e);
+    end = region_end(v, off);
+    r->captured = r->hole = false;
     r->first = at->region * REGION_SECTORS;
     r->sectors = (uint32_t)((end - off + SECTOR_SIZE - 1) / SECTOR_SIZE);
     memset(r->present, 0, sizeof r->present);

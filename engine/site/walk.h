@@ -1,4 +1,7 @@
-/* walk.h: the way through a group's volumes in one scan: which region is next, and what to read.
+/* walk.h: the way through a group's volumes in one cut: which region is next, and what to read.
+ *
+ * A scanned volume is gone through as a whole and compared with its index; of a captured one, the
+ * regions that the dirty map of the cut names.
  *
  * Regions come in the order of the delta: by volume number, then sector. Regions that are holes of
  * the volume and known zero are passed over in bulk, without reading either file. */
@@ -12,6 +15,7 @@ struct walk_volume {
     int fd;
     uint64_t size;
     struct io_run run; /* where its data lies, around the next region */
+    uint64_t sector;   /* of a captured one: how far it has been gone through */
 };
 
 struct walk {
@@ -21,17 +25,27 @@ struct walk {
     uint16_t volume;
     uint32_t region;
     uint64_t done, total;
+    bool from_nothing; /* no RP yet: what is a hole is known zero */
 };
 
 struct walk_region {
     uint16_t volume;
     uint32_t region;
     bool hole, whole; /* no data at all; data all through. Else it is found out when it is read */
+    struct capture_run_of_cut run; /* of a captured volume */
 };
 
 /* Opens the volumes and takes their sizes. Errors: NOENT, IO, LIMIT, naming the volume. (waits) */
 int walk_open(struct walk *w, struct indexes *indexes, struct err *e);
 void walk_close(struct walk *w); /* works in a cancelled fiber (waits) */
+/* The instant of the cut, for all captured volumes at once; exact: see capture_cut. Does not wait.
+ * Then waits for what was in flight. walk_end gives back to the dirty maps what was not sealed;
+ * after the last stretch has ended, and before walk_close. */
+void walk_cut(struct walk *w, bool exact);
+int walk_settle(struct walk *w, struct err *e);
+void walk_end(struct walk *w);
+/* Why the cut is not one any more (capture.h), or NULL. */
+const struct err *walk_broken(const struct walk *w);
 /* 1 and the next region, 0 behind the last. (waits) */
 int walk_next(struct walk *w, struct walk_region *out, struct err *e);
 /* Reads the region and its index entries into the slot. Errors: IO, naming volume and offset.

@@ -74,6 +74,9 @@ static void a_small_file_gets_defaults(void **state)
     assert_int_equal(c->groups[0].volume_count, 1);
     assert_string_equal(c->groups[0].volumes[0].name, "data");
     assert_int_equal(c->groups[0].volumes[0].line, 9);
+    assert_int_equal(c->groups[0].volumes[0].source, CONFIG_SCAN);
+    assert_string_equal(c->groups[0].volumes[0].export_path, "");
+    assert_true(c->export_memory == 256 * MIB);
     assert_ptr_equal(config_group(c, "records"), &c->groups[0]);
     assert_null(config_group(c, "imaging"));
     config_free(c);
@@ -87,10 +90,12 @@ static void every_option_arrives(void **state)
         "\xef\xbb\xbf# a mark, comments, CRLF\r\n"
         "[site]\r\nname=arras\nstate = /s\nspool = /p\nspool-budget = 1GiB\nspool-reserve = 0\n"
         "delta-max = 32MiB\ncontrol = /run/c\nlink-key = /k/l\nsign-key = /k/s\nhash-key = /k/h\n"
-        "hub = arras\nreaders = " RESTORE ", " ESCROW "\nworkers = 3\ncompression = 19\n"
+        "hub = arras\nreaders = " RESTORE ", " ESCROW
+        "\nworkers = 3\ncompression = 19\nexport-memory = 32MiB\n"
         "\n; the volumes come before their group\n"
         "[volume 0123456789-0123456789-0123456789-0123456789-0123/"
         "0123456789-0123456789-0123456789-0123456789-012b]\npath = /dev/b\n"
+        "source = nbd\nexport = unix:/run/x/data\nexport-mode = 600\n"
         "[group 0123456789-0123456789-0123456789-0123456789-0123]\n"
         "interval = never\nfreeze = psql -c 'CHECKPOINT'; sync # all of it\nthaw = true\n"
         "freeze-timeout = 1min 30s\nfreeze-max = 2h\n"
@@ -112,6 +117,10 @@ static void every_option_arrives(void **state)
     assert_true(c->groups[0].freeze_timeout_ns == UINT64_C(90000000000));
     assert_string_equal(c->groups[0].volumes[0].name,
                         "0123456789-0123456789-0123456789-0123456789-012b");
+    assert_int_equal(c->groups[0].volumes[0].source, CONFIG_NBD);
+    assert_string_equal(c->groups[0].volumes[0].export_path, "/run/x/data");
+    assert_int_equal(c->groups[0].volumes[0].export_mode, 0600);
+    assert_true(c->export_memory == 32 * MIB);
     assert_true(c->has_hub);
     assert_string_equal(c->listen.host, "2001:db8::1");
     assert_string_equal(c->store, "rados:relais");
@@ -265,6 +274,29 @@ static const struct {
      "[volume records/b] path = /dev/vg/records: the path of [volume records/data] too; a volume "
      "belongs to one group"},
     {GOOD "[volume records/b]\n", 11, "[volume records/b] path: missing; it is required"},
+    {GOOD "[volume records/b]\npath = /b\nsource = ndb\n", 13,
+     "[volume records/b] source = ndb: not a source; write scan or nbd"},
+    {GOOD "[volume records/b]\npath = /b\nsource = nbd\n", 11,
+     "[volume records/b] export: missing; source = nbd needs a socket: export = unix:/PATH"},
+    {GOOD "[volume records/b]\npath = /b\nexport = unix:/run/b\n", 13,
+     "[volume records/b] export: has no meaning with source = scan; add source = nbd, or remove "
+     "it"},
+    {GOOD "[volume records/b]\npath = /b\nsource = nbd\nexport = /run/b\n", 14,
+     "[volume records/b] export = /run/b: not a unix socket; write unix:/PATH"},
+    {GOOD "[volume records/b]\npath = /b\nsource = nbd\nexport = unix:/run/\n", 14,
+     "[volume records/b] export = unix:/run/: names a directory; write the path of the socket"},
+    {GOOD "[volume records/b]\npath = /b\nsource = nbd\nexport = unix:/run/relais/control\n", 14,
+     "[volume records/b] export = /run/relais/control: the control socket of [site] too; give "
+     "each its own"},
+    {GOOD "[volume records/b]\npath = /b\nsource = nbd\nexport = unix:/s\nexport-mode = 0999\n", 15,
+     "[volume records/b] export-mode = 0999: not a mode; write it in octal, as 0660"},
+    {GOOD "[volume records/b]\npath = /b\nsource = nbd\nexport = unix:/s\n"
+          "[volume records/c]\npath = /c\nsource = nbd\nexport = unix:/s\nexport-mode = 0600\n",
+     19,
+     "[volume records/c] export-mode: 0600, but [volume records/b] has 0660 for the same socket; "
+     "write the same, or name another socket"},
+    {GOOD "[volume records/b]\npath = /b\nexprt = unix:/s\n", 13,
+     "[volume records/b]: no option \"exprt\"; did you mean export?"},
     {GOOD "[hub]\n", 11, "[hub] store: missing; it is required"},
     {GOOD "[hub]\nstore = s3:bucket\n", 12,
      "[hub] store = s3:bucket: not a store; write dir:/PATH or rados:POOL"},

@@ -92,6 +92,12 @@ void fixture_volume(struct fixture *f, const char *name, uint64_t size)
     fixture_resize(f, n, size);
 }
 
+void fixture_captured(struct fixture *f, const char *name, uint64_t size)
+{
+    fixture_volume(f, name, size);
+    f->volumes[f->group.volume_count - 1].source = CONFIG_NBD;
+}
+
 void fixture_write(const struct fixture *f, unsigned volume, uint64_t off, const void *p,
                    size_t len)
 {
@@ -171,6 +177,7 @@ void bench_open(struct bench *b, struct fixture *f)
                     key_public(f->sign), &b->err),
          &b->err);
     indexes_init(&b->indexes, &b->chain, &f->group, f->hash);
+    MUST(indexes_open_captures(&b->indexes, &b->err), &b->err);
     MUST(indexes_recover(&b->indexes, &b->err), &b->err);
 }
 
@@ -190,6 +197,7 @@ int bench_cut(struct bench *b, const char *label)
                             .keyring = &b->keyring,
                             .config = &b->f->group,
                             .label = label,
+                            .catching_up = b->catching_up,
                             .give_up = &b->give_up};
     return cut_run(&spec, &b->progress, &b->result, &b->err);
 }
@@ -301,6 +309,16 @@ void replay_apply(struct replay *r, const struct fixture *f, uint64_t rp)
     fixture_text(r->last_label, sizeof r->last_label, "%s", m.label);
     manifest_free(&m);
     free(file);
+}
+
+bool replay_upto(struct replay *r, const struct fixture *f, uint64_t rp)
+{
+    uint64_t complete = 0;
+    while (r->rps < rp) {
+        complete = r->complete_rps;
+        replay_apply(r, f, r->rps + 1);
+    }
+    return r->complete_rps > complete;
 }
 
 bool replay_equals(const struct replay *r, const struct fixture *f, unsigned volume,

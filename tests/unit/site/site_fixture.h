@@ -21,6 +21,8 @@ void fixture_init(struct fixture *f);
 void fixture_done(struct fixture *f);
 /* Adds a volume, a file of `size` bytes, all hole. */
 void fixture_volume(struct fixture *f, const char *name, uint64_t size);
+/* Same, one that is captured instead of scanned. */
+void fixture_captured(struct fixture *f, const char *name, uint64_t size);
 
 /* snprintf that fails the test when the text does not fit. */
 void fixture_text(char *dst, size_t cap, const char *fmt, ...)
@@ -48,7 +50,7 @@ struct bench {
     struct cut_progress progress;
     struct cut_result result;
     struct err err;
-    bool give_up;
+    bool give_up, catching_up;
 };
 void bench_open(struct bench *b, struct fixture *f);
 /* Leaves everything as it is, as a daemon that is killed does (but frees memory). */
@@ -70,6 +72,8 @@ struct replay {
 void replay_init(struct replay *r, uint64_t capacity);
 /* Applies the delta of one RP. */
 void replay_apply(struct replay *r, const struct fixture *f, uint64_t rp);
+/* Applies those up to rp that were not applied yet. Returns whether the last was a complete RP. */
+bool replay_upto(struct replay *r, const struct fixture *f, uint64_t rp);
 /* Whether a volume's file is what the replay made. number: by name. */
 bool replay_equals(const struct replay *r, const struct fixture *f, unsigned volume,
                    unsigned number);

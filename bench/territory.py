@@ -1,0 +1,97 @@
+"""bench/territory.py: one site and one hub, real daemons, in a directory of their own; what the benches share."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+NAME = os.path.basename(sys.argv[0])
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def give_up(text):
+    sys.exit(f"bench/{NAME}: {text}")
+
+
+def run(argv, **more):
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+    if done.returncode != 0:
+        give_up(f"{' '.join(argv)} exited {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+class Territory:
+    """`groups`: the text of the site's [group] and [volume] sections."""
+
+    def __init__(self, build, root, groups, spool_budget="8GiB"):
+        self.relais = os.path.join(build, "tools/relais")
+        self.daemon = os.path.join(build, "engine/daemon/relaisd")
+        self.root = root
+        self.procs = []
+        words = {}
+        for who in ("site", "hub"):
+            run([self.relais, "keygen", "all", os.path.join(root, who)])
+            for kind in ("link", "sign", "restore"):
+                shown = run([self.relais, "keygen", "--show", os.path.join(root, who, kind + ".key")])
+                words[who, kind] = shown.split("\n")[0]
+        port = 20000 + os.getpid() % 20000
+        self.conf = {}
+        for who, other in (("site", "hub"), ("hub", "site")):
+            d = os.path.join(root, who)
+            text = (f"[site]\nname = {who}\nstate = {d}/state\nspool = {d}/spool\ncontrol = {d}/control\n"
+                    f"link-key = {d}/link.key\nsign-key = {d}/sign.key\nhash-key = {d}/hash.key\n")
+            if who == "site":
+                text += f"spool-budget = {spool_budget}\nhub = hub\nreaders = {words['site', 'restore']}\n"
+            text += f"[peer {other}]\nlink-key = {words[other, 'link']}\nsign-key = {words[other, 'sign']}\n"
+            if who == "site":
+                text += f"address = 127.0.0.1:{port}\n{groups}"
+            else:
+                text += f"[hub]\nlisten = 127.0.0.1:{port}\nstore = dir:{root}/store\n"
+            self.conf[who] = os.path.join(d, "relais.conf")
+            with open(self.conf[who], "w") as f:
+                f.write(text)
+
+    def start(self):
+        for who in ("hub", "site"):
+            with open(os.path.join(self.root, who, "log"), "w") as log:
+                self.procs.append(subprocess.Popen([self.daemon, "-c", self.conf[who]], stderr=log))
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            done = subprocess.run([self.relais, "-c", self.conf["site"], "status", "--json"],
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            if done.returncode in (0, 1) and json.loads(done.stdout).get("connected"):
+                return
+            time.sleep(0.1)
+        give_up(f"the daemons did not connect; logs in {self.root}")
+
+    def cli(self, *args):
+        return run([self.relais, "-c", self.conf["site"], *args])
+
+    def cut(self, group="records"):
+        """Seconds until a recovery point of now is committed."""
+        began = time.monotonic()
+        self.cli("mark", group, "--wait")
+        return time.monotonic() - began
+
+    def memory(self):
+        """Peak resident MiB of hub and site."""
+        peaks = []
+        for p in self.procs:
+            with open(f"/proc/{p.pid}/status") as f:
+                peaks += [int(line.split()[1]) / 1024 for line in f if line.startswith("VmHWM")]
+        return peaks
+
+    def stop(self):
+        for p in self.procs:
+            p.send_signal(signal.SIGTERM)
+        for p in self.procs:
+            try:
+                p.wait(30)
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.wait()

@@ -1,0 +1,169 @@
+#include "capture_own.h"
+
+#include "fio.h"
+#include "log.h"
+#include "units.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int open_backing(struct capture *c, struct err *e)
+{
+    struct io_stat st;
+    int res;
+    c->fd = fio_open(c->path, O_RDWR | O_CLOEXEC, 0);
+    res = c->fd < 0 ? c->fd : fio_fstat(c->fd, &st);
+    if (res < 0)
+        return err_os(e, res, "volume %s: %s", c->name, c->path);
+    if (st.size == 0 || st.size > VOLUME_MAX || st.size % 512 != 0)
+        return err_set(e, ERR_LIMIT,
+                       "volume %s: %s has %" PRIu64 " bytes; one that is served has a multiple of "
+                       "512, and at most %llu",
+                       c->name, c->path, st.size, (unsigned long long)VOLUME_MAX);
+    c->size = st.size;
+    c->sectors = (st.size + SECTOR_SIZE - 1) >> SECTOR_SHIFT;
+    return 0;
+}
+
+/* What is hot is dirty. */
+static void recover(struct capture *c)
+{
+    const uint64_t per = REGION_SIZE >> SECTOR_SHIFT;
+    uint32_t regions = actlog_regions(c->log), end;
+    for (uint32_t r = actlog_next_hot(c->log, 0); r < regions; r = actlog_next_hot(c->log, end)) {
+        uint64_t last;
+        end = r + 1;
+        while (end < regions && actlog_is_hot(c->log, end, 1))
+            end++;
+        last = end * per < c->sectors ? end * per : c->sectors;
+        dirty_add_range(c->dirty, r * per, last);
+    }
+}
+
+static int open_log(struct capture *c, const char *state_dir, const char *group, const char *volume,
+                    bool all_dirty, struct err *e)
+{
+    char dir[PATH_CAP], path[PATH_CAP], size[UNITS_TEXT];
+    int res;
+    path_format(dir, "%s/%s", state_dir, group);
+    res = fio_mkdirs(dir, 0700);
+    if (res < 0)
+        return err_os(e, res, "%s: making the state directory of group %s", dir, group);
+    path_format(path, "%s/%s/%s.log", state_dir, group, volume);
+    res = actlog_open(&c->log, path, c->size, all_dirty, e);
+    if (res < 0)
+        return err_prefix(e, "volume %s: the activity log", c->name);
+    recover(c);
+    log_info("volume %s: %" PRIu32 " of %" PRIu32 " regions may differ from the newest RP: %s to "
+             "seal",
+             c->name, actlog_hot_count(c->log), actlog_regions(c->log),
+             units_size(size, dirty_bytes(c->dirty)));
+    return 0;
+}
+
+int capture_open(struct capture **out, const struct config_volume *config, const char *state_dir,
+                 const char *group, bool all_dirty, struct err *e)
+{
+    struct capture *c = err_calloc(1, sizeof *c);
+    size_t bits;
+    int res;
+    (void)snprintf(c->name, sizeof c->name, "%s/%s", group, config->name);
+    (void)snprintf(c->path, sizeof c->path, "%s", config->path);
+    c->dirty = dirty_new();
+    c->pending = dirty_new();
+    c->sealing = dirty_new();
+    c->saved = saved_new(SAVED_MAX);
+    c->fd = -1;
+    res = open_backing(c, e);
+    if (res == 0)
+        res = open_log(c, state_dir, group, config->name, all_dirty, e);
+    if (res < 0) {
+        capture_close(c);
+        return res;
+    }
+    bits = actlog_regions(c->log) / 8 + 1;
+    c->recent = err_calloc(bits, 1);
+    c->before = err_calloc(bits, 1);
+    *out = c;
+    return 0;
+}
+
+void capture_close(struct capture *c)
+{
+    if (!c)
+        return;
+    ASSERT(!c->flights && !c->cutting);
+    fio_close_always(c->fd);
+    actlog_close(c->log);
+    dirty_free(c->dirty);
+    dirty_free(c->pending);
+    dirty_free(c->sealing);
+    saved_free(c->saved);
+    free(c->recent);
+    free(c->before);
+    free(c);
+}
+
+uint64_t capture_size(const struct capture *c)
+{
+    return c->size;
+}
+
+int capture_read_sectors(struct capture *c, void *dst, uint64_t first, uint32_t sectors)
+{
+    uint64_t off = first << SECTOR_SHIFT;
+    size_t want = (size_t)sectors << SECTOR_SHIFT;
+    size_t len = want < c->size - off ? want : (size_t)(c->size - off);
+    memset((uint8_t *)dst + len, 0, want - len);
+    return fio_read_all(c->fd, dst, len, off);
+}
+
+int capture_read(struct capture *c, void *buf, uint32_t len, uint64_t off)
+{
+    int res;
+    if (off > c->size || len > c->size - off)
+        return -EINVAL;
+    res = fio_read_all(c->fd, buf, len, off);
+    return res == -ENODATA ? -EIO : res;
+}
+
+static int sync_backing(void *arg)
+{
+    const struct capture *c = arg;
+    return fio_sync(c->fd, true);
+}
+
+/* After a sync that failed the kernel may have dropped what it could not write, and the next sync
+ * would succeed without it: so none does, until the volume is opened anew. */
+int capture_flush(struct capture *c)
+{
+    int res = c->sync_failed ? -EIO : rounds_join(&c->syncs, sync_backing, c);
+    if (res < 0 && res != -ECANCELED && !c->sync_failed) {
+        c->sync_failed = true;
+        log_error("volume %s: %s: syncing failed: %s; every flush fails from here on, because "
+                  "what was lost is not known; check the disk, then restart relaisd",
+                  c->name, c->path, strerror(-res));
+    }
+    return res;
+}
+
+int capture_run(struct capture *c, uint64_t off, struct io_run *out)
+{
+    if (off >= c->size)
+        return -EINVAL;
+    return fio_run(c->fd, off, out);
+}
+
+uint64_t capture_dirty_bytes(const struct capture *c)
+{
+    return dirty_bytes(c->dirty) + dirty_bytes(c->pending) + dirty_bytes(c->sealing);
+}
+
+uint32_t capture_hot_regions(const struct capture *c)
+{
+    return actlog_hot_count(c->log);
+}

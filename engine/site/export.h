@@ -1,0 +1,44 @@
+/* export.h: volumes as clients see them: each an NBD export named GROUP/VOLUME, on unix sockets.
+ *
+ *     client ──recv──▶ reader ──pieces──▶ crew of the volume ──▶ capture
+ *        ▲                                      │
+ *        └──────send── sender ◀──ready replies──┘
+ *
+ * Each connection has two fibers: the reader takes requests from the socket, many with one receive
+ * when there are many, and hands them over; the sender sends what is ready, many replies with one
+ * send when they lie side by side. In between, requests run concurrently, in fibers of the volume's
+ * crew, and are answered as they end. A payload stays where the socket put it, or where the
+ * volume's bytes were read to; larger ones are moved in pieces of EXPORT_PIECE, which run at once.
+ *
+ * Bounded: a connection has EXPORT_BUFS buffers and EXPORT_REQUESTS requests in flight, and stops
+ * reading when they are used up, so a client that sends without reading, or is slow, holds up
+ * itself only. A client that breaks the protocol is told, if the protocol knows how, or cut off.
+ *
+ * A volume may be served to several connections at once (multi-conn); they share its capture. */
+#ifndef RELAIS_EXPORT_H
+#define RELAIS_EXPORT_H
+
+#include "capture.h"
+
+struct exports;
+
+/* A volume that is to be served; all borrowed until export_stop. config->export_path says where;
+ * volumes that name the same socket share it. */
+struct export_volume {
+    const char *group;
+    const struct config_volume *config;
+    struct capture *capture;
+};
+
+/* Listens on all sockets. memory: for all connections together, at least EXPORT_CONN_MEMORY; who
+ * comes when it is used up is turned away. Errors: NET, IO, with the socket's path. (waits) */
+int export_start(struct exports **out, const struct export_volume *volumes, size_t count,
+                 uint64_t memory, struct err *e);
+/* Takes no more requests, answers those in flight (giving clients a few seconds to read), closes
+ * the connections, removes the sockets, frees. Captures may be closed afterwards. (waits) */
+void export_stop(struct exports *x);
+
+/* Of one volume, as status shows them; 0 when it is not served. */
+unsigned export_connections(const struct exports *x, const struct capture *capture);
+
+#endif

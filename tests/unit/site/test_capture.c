@@ -1,0 +1,426 @@
+/* capture: what clients write is in the next RP and is known until then; no more than that. */
+#include "capture_fixture.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define CAPACITY (96 * MIB)
+
+/* -- One client -- */
+
+static void round_trip(void *arg)
+{
+    struct fixture *f = arg;
+    static uint8_t p[300000], q[300000];
+    struct capture *c;
+    struct bench b;
+    struct io_run run;
+    fixture_captured(f, "data", 9 * MIB + 1536);
+    bench_open(&b, f);
+    c = bench_capture(&b, 0);
+    fixture_bytes(p, sizeof p, 1);
+    assert_int_equal(capture_size(c), 9 * MIB + 1536);
+    assert_int_equal(capture_write(c, p, 299520, 4 * MIB - 512, CAPTURE_FUA), 0);
+    assert_int_equal(capture_write(c, p, 1024, 9 * MIB + 512, 0), 0);
+    assert_int_equal(capture_zero(c, 512, 4 * MIB, 0), 0);
+    memset(p + 512, 0, 512);
+    assert_int_equal(capture_trim(c, 8192, 4 * MIB + 5120, 0), 0);
+    memset(p + 5632, 0, 8192);
+    assert_int_equal(capture_zero(c, 4096, 4 * MIB + 65536, CAPTURE_NO_HOLE), 0);
+    memset(p + 66048, 0, 4096);
+    assert_int_equal(capture_read(c, q, 299520, 4 * MIB - 512), 0);
+    assert_memory_equal(p, q, 299520);
+    assert_int_equal(capture_flush(c), 0);
+    assert_int_equal(capture_run(c, 1 * MIB, &run), 0);
+    assert_false(run.data);
+    assert_int_equal(capture_run(c, 4 * MIB + 65536, &run), 0);
+    assert_true(run.data);
+    assert_int_equal(capture_zero(c, 4096, 0, CAPTURE_NO_HOLE | CAPTURE_FAST), -ENOTSUP);
+    assert_int_equal(capture_write(c, p, 1024, 9 * MIB + 1024, 0), -ENOSPC);
+    assert_int_equal(capture_trim(c, 1024, UINT64_MAX - 512, 0), -ENOSPC);
+    assert_int_equal(capture_read(c, q, 1024, 9 * MIB + 1024), -EINVAL);
+    bench_close(&b);
+}
+
+static void what_is_written_is_read_and_trimmed_is_zero(void **state)
+{
+    (void)state;
+    fixture_with(round_trip);
+}
+
+static void only_changes(void *arg)
+{
+    struct fixture *f = arg;
+    static uint8_t p[2 * MIB];
+    struct capture *c;
+    struct replay r;
+    struct bench b;
+    fixture_captured(f, "data", 40 * MIB + 512);
+    fixture_fill(f, 0, 5 * MIB, 1 * MIB, 1);
+    fixture_fill(f, 0, 40 * MIB, 512, 2);
+    replay_init(&r, CAPACITY);
+    bench_open(&b, f);
+    c = bench_capture(&b, 0);
+    assert_int_equal(capture_dirty_bytes(c), 40 * MIB + 4096);
+    bench_cut_ok(&b);
+    assert_int_equal(capture_dirty_bytes(c), 0);
+    replay_upto(&r, f, b.result.rp);
+    assert_true(replay_equals(&r, f, 0, 0));
+    assert_int_equal(r.file_bytes < 700 * KIB, 1); /* holes cost nothing */
+    bench_cut_ok(&b);
+    replay_upto(&r, f, b.result.rp);
+    assert_int_equal(r.last_extents, 0);
+
+    fixture_bytes(p, sizeof p, 3);
+    assert_int_equal(capture_write(c, p, 512, 9 * MIB + 512, 0), 0);       /* a sector */
+    assert_int_equal(capture_write(c, p, 2 * MIB, 15 * MIB + 8192, 0), 0); /* 2 regions: 3 */
+    assert_int_equal(capture_trim(c, 64 * KIB, 5 * MIB, 0), 0);            /* zero */
+    assert_int_equal(capture_write(c, p, 512, 40 * MIB, 0), 0);            /* the tail */
+    bench_cut_ok(&b);
+    replay_upto(&r, f, b.result.rp);
+    assert_int_equal(r.last_extents, 6);
+    assert_true(replay_equals(&r, f, 0, 0));
+    bench_close(&b);
+    replay_done(&r);
+}
+
+static void an_rp_holds_what_was_written_and_nothing_else(void **state)
+{
+    (void)state;
+    fixture_with(only_changes);
+}
+
+static void reseed(void *arg)
+{
+    struct fixture *f = arg;
+    struct replay r;
+    struct bench b;
+    char path[PATH_CAP];
+    fixture_captured(f, "data", 64 * MIB);
+    fixture_fill(f, 0, 1 * MIB, 3 * MIB, 1);
+    fixture_fill(f, 0, 33 * MIB, 1 * MIB, 1);
+    replay_init(&r, CAPACITY);
+    bench_open(&b, f);
+    bench_cut_ok(&b);
+    bench_close(&b);
+    fixture_punch(f, 0, 33 * MIB, 1 * MIB); /* behind our back, which a lost log covers up for */
+    path_format(path, "%s/records/data.log", f->state_dir);
+    assert_int_equal(unlink(path), 0);
+    bench_open(&b, f);
+    assert_int_equal(capture_dirty_bytes(bench_capture(&b, 0)), 64 * MIB);
+    bench_cut_ok(&b);
+    replay_upto(&r, f, b.result.rp);
+    assert_true(replay_equals(&r, f, 0, 0));
+    assert_in_range(r.zero_extents, 1, 6);
+    bench_close(&b);
+
+    /* History goes another way: the record that ties the log to it does not fit. */
+    fixture_punch(f, 0, 2 * MIB, 1 * MIB);
+    path_format(path, "%s/records/scanned", f->state_dir);
+    assert_int_equal(unlink(path), 0);
+    bench_open(&b, f);
+    assert_true(b.indexes.seeding);
+    assert_int_equal(capture_dirty_bytes(bench_capture(&b, 0)), 64 * MIB);
+    bench_cut_ok(&b);
+    replay_upto(&r, f, b.result.rp);
+    assert_true(replay_equals(&r, f, 0, 0));
+    bench_close(&b);
+    replay_done(&r);
+}
+
+static void without_its_log_or_its_history_a_volume_is_seeded_anew(void **state)
+{
+    (void)state;
+    fixture_with(reseed);
+}
+
+static void other_lives(void *arg)
+{
+    struct fixture *f = arg;
+    struct replay r;
+    struct bench b;
+    fixture_captured(f, "data", 16 * MIB);
+    fixture_fill(f, 0, 1 * MIB, 3 * MIB, 1);
+    replay_init(&r, CAPACITY);
+    for (unsigned i = 0; i < 4; i++) {
+        f->volumes[0].source = i % 2 ? CONFIG_SCAN : CONFIG_NBD;
+        bench_open(&b, f);
+        bench_cut_ok(&b);
+        bench_close(&b);
+        replay_upto(&r, f, b.result.rp);
+        assert_true(replay_equals(&r, f, 0, 0));
+        fixture_fill(f, 0, (i + 5) * MIB, 8192, i); /* each kind must find it, coming back */
+    }
+    replay_done(&r);
+}
+
+static void a_volume_may_go_from_capture_to_scan_and_back(void **state)
+{
+    (void)state;
+    fixture_with(other_lives);
+}
+
+static void enormous(void *arg)
+{
+    struct fixture *f = arg;
+    static uint8_t p[8192];
+    struct bench b;
+    uint64_t began;
+    fixture_captured(f, "data", 10 * TIB);
+    fixture_bytes(p, sizeof p, 1);
+    fixture_write(f, 0, 7 * TIB + 4096, p, sizeof p);
+    bench_open(&b, f);
+    began = io_now(fiber_io());
+    bench_cut_ok(&b);
+    assert_int_equal(b.result.plain_bytes, 8192);
+    assert_int_equal(capture_hot_regions(bench_capture(&b, 0)), 0);
+    bench_close(&b);
+    bench_open(&b, f);
+    assert_int_equal(capture_dirty_bytes(bench_capture(&b, 0)), 0);
+    assert_int_equal(capture_write(bench_capture(&b, 0), p, 8192, 9 * TIB, 0), 0);
+    bench_cut_ok(&b);
+    assert_int_equal(b.result.plain_bytes, 8192);
+    print_message("%.1f s\n", (double)(io_now(fiber_io()) - began) / 1e9);
+    assert_true(io_now(fiber_io()) - began < 30 * IO_S);
+    bench_close(&b);
+}
+
+static void an_enormous_sparse_volume_costs_what_is_in_it(void **state)
+{
+    (void)state;
+    fixture_with(enormous);
+}
+
+/* -- Hot and cold -- */
+
+static void heat_and_cool(void *arg)
+{
+    struct fixture *f = arg;
+    static uint8_t p[4096];
+    struct bench b;
+    fixture_captured(f, "data", 40 * MIB);
+    bench_open(&b, f);
+    assert_int_equal(capture_hot_regions(bench_capture(&b, 0)), 10);
+    bench_cool(&b, 0); /* nothing is sealed */
+    assert_int_equal(capture_hot_regions(bench_capture(&b, 0)), 10);
+    bench_cut_ok(&b);
+    bench_cool(&b, 0);
+    assert_int_equal(capture_hot_regions(bench_capture(&b, 0)), 0);
+    bench_close(&b);
+    bench_open(&b, f);
+    assert_int_equal(capture_dirty_bytes(bench_capture(&b, 0)), 0);
+    fixture_bytes(p, sizeof p, 1);
+    assert_int_equal(capture_write(bench_capture(&b, 0), p, 4096, 4 * MIB - 512, 0), 0);
+    assert_int_equal(capture_hot_regions(bench_capture(&b, 0)), 2);
+    assert_int_equal(capture_dirty_bytes(bench_capture(&b, 0)), 8192);
+    bench_cool(&b, 0);
+    bench_cool(&b, 0); /* idle, but not in a delta */
+    assert_int_equal(capture_hot_regions(bench_capture(&b, 0)), 2);
+    bench_close(&b);
+    bench_open(&b, f); /* after a crash: all of the hot regions */
+    assert_int_equal(capture_dirty_bytes(bench_capture(&b, 0)), 8 * MIB);
+    assert_int_equal(capture_write(bench_capture(&b, 0), p, 4096, 0, 0), 0);
+    b.give_up = true;
+    assert_true(bench_cut(&b, "") < 0); /* a cut that failed cleans nothing */
+    b.give_up = false;
+    assert_int_equal(capture_dirty_bytes(bench_capture(&b, 0)), 8 * MIB);
+    bench_cut_ok(&b);
+    assert_int_equal(capture_dirty_bytes(bench_capture(&b, 0)), 0);
+    bench_cool(&b, 0); /* written to since the last time that anything cooled */
+    bench_cool(&b, 0);
+    assert_int_equal(capture_hot_regions(bench_capture(&b, 0)), 0);
+    bench_close(&b);
+    bench_open(&b, f);
+    assert_int_equal(capture_dirty_bytes(bench_capture(&b, 0)), 0);
+    bench_close(&b);
+}
+
+static void a_region_is_hot_from_before_its_write_until_a_delta_has_it(void **state)
+{
+    (void)state;
+    fixture_with(heat_and_cool);
+}
+
+/* The order of what is submitted: the log's sync, then the backing write. */
+static struct {
+    const struct io_ops *real;
+    struct io_ops ops;
+    const struct capture *capture;
+    unsigned syncs, writes;
+    bool fail_sync, unsynced, cooling;
+} disk;
+
+static void watch_write(struct io *io, struct io_req *req, int fd, const void *buf, size_t len,
+                        uint64_t off)
+{
+    if (fd == disk.capture->fd) {
+        disk.writes++;
+        disk.unsynced = true;
+        assert_true(disk.syncs > 0);
+        assert_true(actlog_is_hot(disk.capture->log, capture_region(off >> SECTOR_SHIFT), 1));
+    } else if (disk.cooling) {
+        assert_false(disk.unsynced); /* or a power cut could take it back, unseen */
+    }
+    disk.real->write(io, req, fd, buf, len, off);
+}
+
+static void watch_sync(struct io *io, struct io_req *req, int fd, bool data_only)
+{
+    disk.syncs++;
+    if (fd == disk.capture->fd)
+        disk.unsynced = false;
+    disk.real->sync(io, req, disk.fail_sync ? -1 : fd, data_only);
+}
+
+static void ordered(void *arg)
+{
+    struct fixture *f = arg;
+    static uint8_t p[4096];
+    struct io *io = fiber_io();
+    struct bench b;
+    fixture_captured(f, "data", 8 * MIB);
+    bench_open(&b, f);
+    bench_cut_ok(&b);
+    disk.real = io->ops;
+    disk.ops = *io->ops;
+    disk.ops.write = watch_write;
+    disk.ops.sync = watch_sync;
+    disk.capture = bench_capture(&b, 0);
+    disk.fail_sync = true;
+    io->ops = &disk.ops;
+    assert_true(capture_write(bench_capture(&b, 0), p, 4096, 0, 0) < 0); /* no log, no write */
+    assert_int_equal(disk.writes, 0);
+    disk.fail_sync = false;
+    disk.syncs = 0;
+    assert_int_equal(capture_write(bench_capture(&b, 0), p, 4096, 0, 0), 0);
+    assert_int_equal(disk.writes, 1);
+    assert_int_equal(disk.syncs, 1);
+    assert_int_equal(capture_write(bench_capture(&b, 0), p, 4096, 8192, 0), 0);
+    assert_int_equal(disk.syncs, 1); /* hot: costs nothing */
+    assert_int_equal(capture_write(bench_capture(&b, 0), p, 4096, 8192, CAPTURE_FUA), 0);
+    assert_int_equal(disk.syncs, 2);
+    assert_int_equal(capture_write(bench_capture(&b, 0), p, 4096, 5 * MIB, 0), 0);
+    disk.unsynced = false; /* what the cut's own files do is not watched */
+    io->ops = disk.real;
+    bench_cut_ok(&b);
+    io->ops = &disk.ops;
+    disk.unsynced = disk.cooling = true;
+    bench_cool(&b, 0);
+    bench_cool(&b, 0);
+    disk.cooling = false;
+    assert_int_equal(capture_hot_regions(bench_capture(&b, 0)), 0);
+    assert_int_equal(capture_write(bench_capture(&b, 0), p, 4096, 0, 0), 0);
+    disk.fail_sync = true;
+    assert_true(capture_flush(bench_capture(&b, 0)) < 0);
+    disk.fail_sync = false;
+    assert_int_equal(capture_flush(bench_capture(&b, 0)), -EIO); /* what was lost stays lost */
+    bench_cool(&b, 0);
+    assert_int_equal(capture_hot_regions(bench_capture(&b, 0)), 1);
+    io->ops = disk.real;
+    bench_close(&b);
+}
+
+static void the_log_is_durable_before_the_first_write_to_a_region(void **state)
+{
+    (void)state;
+    fixture_with(ordered);
+}
+
+/* -- A cut that is outrun -- */
+
+static void outrun(void *arg)
+{
+    struct fixture *f = arg;
+    const uint64_t size = SAVED_MAX + 8 * MIB;
+    struct capture_run_of_cut run;
+    struct capture *c;
+    uint64_t started;
+    struct replay r;
+    struct bench b;
+    uint8_t *p = err_malloc(4 * MIB);
+    fixture_bytes(p, 4 * MIB, 5);
+    fixture_captured(f, "data", size);
+    replay_init(&r, CAPACITY);
+    bench_open(&b, f);
+    c = bench_capture(&b, 0);
+    capture_cut(c, true);
+    assert_int_equal(capture_settle(c, &b.err), 0);
+    for (uint64_t off = 0; off < SAVED_MAX; off += 4 * MIB)
+        assert_int_equal(capture_write(c, p, 4 * MIB, off, 0), 0);
+    assert_null(capture_broken(c));
+    started = io_now(fiber_io());
+    assert_int_equal(capture_write(c, p, 4 * MIB, SAVED_MAX, 0), 0); /* late, not never */
+    assert_in_range(io_now(fiber_io()) - started, CAPTURE_PATIENCE, 3 * CAPTURE_PATIENCE);
+    assert_non_null(capture_broken(c));
+    started = io_now(fiber_io());
+    assert_int_equal(capture_write(c, p, 4 * MIB, SAVED_MAX + 4 * MIB, 0), 0);
+    assert_true(io_now(fiber_io()) - started < CAPTURE_PATIENCE);
+    assert_int_equal(capture_next(c, 0, &run, &b.err), -ERR_AGAIN);
+    assert_non_null(strstr(b.err.text, "records/data"));
+    capture_cut_end(c);
+    assert_int_equal(capture_dirty_bytes(c), size);
+    b.catching_up = true;
+    bench_cut_ok(&b);
+    b.catching_up = false;
+    bench_cut_ok(&b);
+    replay_upto(&r, f, b.result.rp);
+    assert_true(replay_equals(&r, f, 0, 0));
+    bench_close(&b);
+    replay_done(&r);
+    free(p);
+}
+
+static void a_cut_that_is_outrun_ends_and_writes_go_on(void **state)
+{
+    (void)state;
+    fixture_with(outrun);
+}
+
+/* -- Bounds -- */
+
+static void a_million_scattered_sectors_take_little_memory(void **state)
+{
+    struct dirty *d = dirty_new();
+    uint64_t x = 1;
+    (void)state;
+    for (unsigned i = 0; i < 1000000; i++) {
+        x = x * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        dirty_add_range(d, (x >> 33) % (10 * TIB / SECTOR_SIZE),
+                        (x >> 33) % (10 * TIB / SECTOR_SIZE) + 1);
+    }
+    assert_true(dirty_bytes(d) > UINT64_C(990000) * SECTOR_SIZE);
+    assert_true(dirty_memory(d) < 8 * MIB);
+    dirty_clear(d);
+    dirty_add_range(d, 0, VOLUME_MAX / SECTOR_SIZE);
+    assert_int_equal(dirty_bytes(d), VOLUME_MAX);
+    assert_true(dirty_full(d, 0, VOLUME_MAX / SECTOR_SIZE));
+    assert_true(dirty_memory(d) < 4 * MIB);
+    dirty_remove(d, UINT32_MAX, 1);
+    assert_false(dirty_full(d, 0, VOLUME_MAX / SECTOR_SIZE));
+    dirty_free(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_written_is_read_and_trimmed_is_zero),
+        cmocka_unit_test(an_rp_holds_what_was_written_and_nothing_else),
+        cmocka_unit_test(without_its_log_or_its_history_a_volume_is_seeded_anew),
+        cmocka_unit_test(a_volume_may_go_from_capture_to_scan_and_back),
+        cmocka_unit_test(an_enormous_sparse_volume_costs_what_is_in_it),
+        cmocka_unit_test(a_region_is_hot_from_before_its_write_until_a_delta_has_it),
+        cmocka_unit_test(the_log_is_durable_before_the_first_write_to_a_region),
+        cmocka_unit_test(a_cut_that_is_outrun_ends_and_writes_go_on),
+        cmocka_unit_test(a_million_scattered_sectors_take_little_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
