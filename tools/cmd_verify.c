@@ -37,8 +37,7 @@ static int verify_volumes(struct verify *v, uint64_t rp, struct err *e)
         res = reader_restore(v->history.reader, rp, m->volumes[i].name, NULL, &options, &done, e);
         progress_end(&v->history.progress);
         if (res != 0)
-            return err_prefix(e, "%s@%llu volume %s", v->history.group, (unsigned long long)rp,
-                              m->volumes[i].name);
+            return res; /* the reader's errors name group, recovery point, volume and place */
         total += done.bytes_done;
     }
     (void)printf("%s/%s@%llu, cut %s: good: %u volume%s, %s opened and verified\n", v->history.site,

@@ -105,46 +105,48 @@ static void offer_mark(struct offer *o, uint32_t part)
     }
 }
 
-/* What of the file the last data part's object does not hold is in one more: both or neither. */
-static void survey_names(struct offer *o, const struct store_names *names, bool *last, bool *tail)
-{
-    for (uint32_t i = 0; i < names->count; i++) {
-        const char *dot = strrchr(names->names[i], '.');
-        char *end = NULL;
-        unsigned long part = dot ? strtoul(dot + 1, &end, 16) : PARTS_MAX + 1;
-        if (!dot || end != dot + 5 || *end)
-            continue;
-        if (part + 1 < o->m.part_count)
-            offer_mark(o, (uint32_t)part);
-        else if (part + 1 == o->m.part_count)
-            *last = true;
-        else if (part == o->m.part_count)
-            *tail = true;
-    }
-}
-
-int offer_survey(struct session *s, struct offer *o, struct err *e)
+/* Whether the file's object n is in the store, as a whole. */
+static int object_stored(struct session *s, const struct offer *o, uint32_t n, bool *stored,
+                         struct err *e)
 {
     struct store *store = s->hub->store;
-    char prefix[STORE_NAME_MAX], after[STORE_NAME_MAX] = "";
-    bool last = false, tail = o->objects == o->m.part_count;
-    catalog_object_name(prefix, o->m.group, o->m.rp, &o->digest, 0);
-    prefix[strlen(prefix) - 4] = '\0';
-    for (;;) {
-        struct store_names names = {0};
-        int rc = store->ops->list(store, s->peer, prefix, after, &names, e);
+    uint64_t size = 0, want = o->file_len - n * PART_SIZE;
+    char name[STORE_NAME_MAX];
+    catalog_object_name(name, o->m.group, o->m.rp, &o->digest, n);
+    struct err why = ERR_INIT;
+    int rc = store->ops->size(store, s->peer, name, &size, &why);
+    *stored = rc == 0 && size == (want < PART_SIZE ? want : PART_SIZE);
+    if (rc == 0 || rc == -ERR_NOENT)
+        return 0;
+    *e = why;
+    return rc;
+}
+
+/* What of the file the last part's object does not hold is in one more: both or neither. */
+static int part_stored(struct session *s, const struct offer *o, uint32_t part, bool *stored,
+                       struct err *e)
+{
+    int rc = object_stored(s, o, part, stored, e);
+    if (rc == 0 && *stored && part + 1 == o->m.part_count && o->objects > o->m.part_count)
+        rc = object_stored(s, o, part + 1, stored, e);
+    return rc;
+}
+
+/* Asks for each part by name, because a listing may cost a walk over all that the site ever stored.
+ * Parts come in order but for those that are put at once: behind so many that lack there are no
+ * more, and one that is overlooked is only sent again. */
+int offer_survey(struct session *s, struct offer *o, struct err *e)
+{
+    uint32_t lacking = 0;
+    for (uint32_t part = 0; part < o->m.part_count && lacking < HUB_JOBS_MAX; part++) {
+        bool stored = o->stored[part] != 0;
+        int rc = stored ? 0 : part_stored(s, o, part, &stored, e);
         if (rc < 0)
             return err_prefix(e, "%s/%s RP %" PRIu64, s->peer, o->m.group, o->m.rp);
-        survey_names(o, &names, &last, &tail);
-        bool more = names.count == STORE_LIST_MAX;
-        if (more)
-            memcpy(after, names.names[names.count - 1], sizeof after);
-        free(names.names);
-        if (!more)
-            break;
+        if (stored)
+            offer_mark(o, part);
+        lacking = stored ? 0 : lacking + 1;
     }
-    if (last && tail)
-        offer_mark(o, o->m.part_count - 1);
     return 0;
 }
 

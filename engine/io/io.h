@@ -96,6 +96,10 @@ struct io_ops {
     void (*recv)(struct io *, struct io_req *, int fd, void *buf, size_t len);
     void (*send)(struct io *, struct io_req *, int fd, const void *buf, size_t len);
     void (*shutdown)(struct io *, struct io_req *, int fd); /* both ways; pending recv/send end */
+    /* Bytes that were sent on a socket and that the peer's kernel has not acknowledged yet; answers
+     * at once. A kernel takes bytes for a dead path too: only what is acknowledged is a sign of
+     * life. */
+    uint64_t (*unacked)(struct io *, int fd);
     /* Time: completes with 0 after ns nanoseconds of monotonic time. */
     void (*timer)(struct io *, struct io_req *, uint64_t ns);
     /* Asks that a request in flight end soon; it completes with its result or -ECANCELED. A no-op

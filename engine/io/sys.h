@@ -26,6 +26,8 @@ sys_call sys_work;
 int sys_resolve_literal(const uint64_t *args);
 /* The options that every connection gets: no delay, keepalive, BBR where there is. */
 void sys_tune(int fd);
+/* Bytes in the send queue of a socket, sent or not, that the peer has not acknowledged. */
+uint64_t sys_unacked(int fd);
 /* The other end of a connection, as text. */
 void sys_peer(int fd, struct io_addr *peer);
 /* A unix socket's address. 0 or -ENAMETOOLONG. */

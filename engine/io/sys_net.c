@@ -1,10 +1,12 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -13,11 +15,13 @@
 #define KEEPALIVE_S   30
 #define KEEPALIVE_GAP 10
 #define KEEPALIVE_N   6
-/* Bytes that the peer's kernel does not acknowledge for so long mean that the path is dead, however
- * much our own kernel still takes: a site tells an outage within seconds. */
-#define UNACKED_MS (8 * 1000)
+/* Bytes that the peer's kernel does not acknowledge for so long mean that the path is dead. Not
+ * less than LINK_SEND_NS: the time that a living peer takes nothing, because it waits for memory,
+ * counts here too, and only pings tell such a one from a dead path, within seconds. */
+#define UNACKED_MS (30 * 1000)
 /* Unsent bytes that the kernel holds: enough to keep it busy, little enough that a ping, or a more
- * urgent group, does not queue for seconds behind them on a thin line. */
+ * urgent group, does not queue for seconds behind them on a thin line, and that bytes it takes for
+ * a dead path do not pass for a sign of life for long. */
 #define UNSENT_BYTES (256 * 1024)
 
 static void set_option(int fd, int level, int option, int value)
@@ -36,6 +40,12 @@ void sys_tune(int fd)
     set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MS);
     set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3);
+}
+
+uint64_t sys_unacked(int fd)
+{
+    int n = 0;
+    return ioctl(fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint64_t)n : 0;
 }
 
 void sys_peer(int fd, struct io_addr *peer)

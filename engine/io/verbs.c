@@ -388,6 +388,12 @@ static void verb_random(struct io *io, void *buf, size_t len)
     }
 }
 
+static uint64_t verb_unacked(struct io *io, int fd)
+{
+    (void)io;
+    return sys_unacked(fd);
+}
+
 static unsigned verb_workers(struct io *io)
 {
     return loop_of(io)->workers;
@@ -428,4 +434,5 @@ const struct io_ops loop_ops = {
     .wall = verb_wall,
     .random = verb_random,
     .workers = verb_workers,
+    .unacked = verb_unacked,
 };

@@ -114,6 +114,10 @@ static struct call *find(struct caller *c, uint32_t id)
 static int on_reply(struct caller *c, const struct frame_header *h, struct err *e)
 {
     struct call *call = find(c, h->id);
+    if (!call && h->type == FRAME_Refused) { /* of a frame that gets no reply: the last word */
+        (void)refusal(c->peer, c->incoming.refused, e);
+        return -(int)e->code;
+    }
     if (!call)
         return err_set(e, ERR_PROTO, "%s answers with %s to request %u, which is not open", c->peer,
                        frame_type_name(h->type), h->id);
@@ -207,13 +211,13 @@ static int send_pong(struct caller *c, struct err *e)
 }
 
 /* When it is time to ping, or with a ping out, to give the peer up. */
-static uint64_t next_deadline(const struct caller *c)
+static uint64_t next_deadline(struct caller *c)
 {
-    uint64_t at = link_last_in(c->link);
+    uint64_t at = link_last_in(c->link), out = link_last_out(c->link);
     if (!c->ping_out)
         return at + CALL_PING_NS;
-    if (link_last_out(c->link) > at)
-        at = link_last_out(c->link);
+    if (out > at)
+        at = out;
     if (c->ping_at > at)
         at = c->ping_at;
     return at + CALL_PONG_NS;
@@ -229,9 +233,12 @@ static void keep(void *arg)
         if (c->pong_due)
             rc = send_pong(c, &e);
         else if (now < at)
-            (void)fiber_wait(&c->keeper_wake, at - now);
-        else if (!c->ping_out)
+            (void)fiber_wait(&c->keeper_wake, at - now < CALL_LOOK_NS ? at - now : CALL_LOOK_NS);
+        else if (!c->ping_out && !link_sending(c->link))
             rc = send_ping(c, &e);
+        else if (!c->ping_out && now < link_last_out(c->link) + CALL_PONG_NS)
+            /* A ping would queue behind the frame under way, which tells as much. */
+            (void)fiber_wait(&c->keeper_wake, CALL_LOOK_NS);
         else
             rc = err_set(&e, ERR_NET, "%s does not answer any more (no sign of life for %llu s)",
                          c->peer, (unsigned long long)((now - link_last_in(c->link)) / IO_S));

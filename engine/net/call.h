@@ -16,6 +16,7 @@ struct caller;
  * gone, unless it still takes our bytes: then the line is slow, not dead. */
 #define CALL_PING_NS (2 * IO_S)
 #define CALL_PONG_NS (6 * IO_S)
+#define CALL_LOOK_NS (1 * IO_S) /* between looks at what the peer has acknowledged */
 
 /* Takes over the link (closed in any case), sends Hello and waits for Welcome. Errors: NET, PROTO,
  * AUTH. (waits) */
@@ -47,7 +48,8 @@ struct call {
  * follow. (waits) */
 int call_start(struct caller *c, struct call *call, uint8_t type, const ProtobufCMessage *any,
                const void *payload, uint32_t payload_len, struct err *e);
-/* Sends a frame that gets no reply (pieces of a part but the last). (waits) */
+/* Sends a frame that gets no reply (pieces of a part but the last). A Refused that fits no call
+ * breaks the link with what it says: the peer has no use for what would follow. (waits) */
 int call_send(struct caller *c, uint8_t type, const ProtobufCMessage *any, const void *payload,
               uint32_t payload_len, struct err *e);
 /* Waits for the reply. A Refused reply becomes the error it carries, its text behind the peer's

@@ -4,7 +4,8 @@
  *   | magic | type| zero | request id  | message length | payload length| message | payload |
  *
  * little-endian; magic 0x4c52; message (protobuf) <= MESSAGE_MAX, payload <= PAYLOAD_MAX. A reply
- * carries the id of its request. Pure: bytes in, decision out. */
+ * carries the id of its request; frames that get none (Ping, pieces of a part but the last) have id
+ * 0, and a Refused with it says why the connection ends. Pure: bytes in, decision out. */
 #ifndef RELAIS_FRAME_H
 #define RELAIS_FRAME_H
 

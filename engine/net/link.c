@@ -37,6 +37,7 @@ struct link {
     uint8_t *packed;
     uint64_t rekey_left;
     uint64_t bytes_out, last_out;
+    uint64_t pushed, taken; /* bytes that our kernel took, and of them the peer's */
 };
 
 static const char *who(const struct link *l)
@@ -125,7 +126,7 @@ static int flush(struct link *l, struct err *e)
             return broke(l, e);
         }
         l->wire.out_at += n;
-        l->last_out = io_now(fiber_io());
+        l->pushed += n;
     }
     l->wire.out_at = l->wire.out_end = 0;
     return 0;
@@ -515,7 +516,19 @@ uint64_t link_last_in(const struct link *l)
     return l->last_in;
 }
 
-uint64_t link_last_out(const struct link *l)
+uint64_t link_last_out(struct link *l)
 {
+    struct io *io = fiber_io();
+    uint64_t waits = l->dead ? l->pushed : io->ops->unacked(io, l->fd);
+    uint64_t taken = l->pushed > waits ? l->pushed - waits : 0;
+    if (taken > l->taken) {
+        l->taken = taken;
+        l->last_out = io_now(io);
+    }
     return l->last_out;
+}
+
+bool link_sending(const struct link *l)
+{
+    return l->writing.held;
 }

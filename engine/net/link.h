@@ -68,9 +68,11 @@ int link_answer_ping(struct link *l, const struct frame_header *h, const struct 
 /* Payload and message bytes that went out and came in, whole life. */
 uint64_t link_bytes_out(const struct link *l);
 uint64_t link_bytes_in(const struct link *l);
-/* When (io_now) the peer last sent something, and last took something from us. */
+/* When (io_now) the peer last sent something, and when its kernel was last seen to have
+ * acknowledged something: as of this call, so ask now and then. Whether a frame is being sent. */
 uint64_t link_last_in(const struct link *l);
-uint64_t link_last_out(const struct link *l);
+uint64_t link_last_out(struct link *l);
+bool link_sending(const struct link *l);
 
 /* Changes the key we send with, before the next frame. Happens by itself each LINK_REKEY_BYTES. */
 void link_rekey(struct link *l);

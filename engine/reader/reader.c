@@ -60,19 +60,32 @@ const struct manifest *reader_manifest(const struct reader *r, uint64_t rp)
     return l->decoded;
 }
 
-/* The newest complete point cut at or before `when`; its number, or -1. */
-static ssize_t newest_complete(const struct reader *r, int64_t when)
+/* The number of the newest complete point, or -1. */
+static ssize_t newest_complete(const struct reader *r)
 {
     for (size_t i = r->count; i-- > 0;)
-        if (r->points[i].complete && r->points[i].cut_time <= when)
+        if (r->points[i].complete)
             return (ssize_t)i;
     return -1;
+}
+
+/* The complete point whose cut is the last at or before `when`, by the site's clock; -1: none. All
+ * are looked at: while the clock was wrong, later points were given earlier times, and one of them
+ * could hold just what somebody wants to go back behind. */
+static ssize_t last_complete(const struct reader *r, int64_t when)
+{
+    ssize_t found = -1;
+    for (size_t i = 0; i < r->count; i++)
+        if (r->points[i].complete && r->points[i].cut_time <= when &&
+            (found < 0 || r->points[i].cut_time >= r->points[found].cut_time))
+            found = (ssize_t)i;
+    return found;
 }
 
 static int nothing_fits(const struct reader *r, const char *what, struct err *e)
 {
     char first[UNITS_TEXT], last[UNITS_TEXT];
-    ssize_t newest = newest_complete(r, INT64_MAX);
+    ssize_t newest = newest_complete(r);
     size_t oldest = 0;
     if (newest < 0)
         return err_set(e, ERR_NOENT,
@@ -93,7 +106,7 @@ int reader_find(const struct reader *r, const char *what, int64_t now, uint64_t 
 {
     ssize_t found = -1;
     if (what[0] == '\0' || strcmp(what, "latest") == 0) {
-        found = newest_complete(r, INT64_MAX);
+        found = newest_complete(r);
     } else if (what[0] == '@') {
         int64_t when = 0;
         if (units_parse_time(&when, what + 1, now) < 0)
@@ -102,7 +115,7 @@ int reader_find(const struct reader *r, const char *what, int64_t now, uint64_t 
                 "\"%.80s\" is no time: write @2026-11-22T12:00:00Z, \"@2026-11-22 12:00\" "
                 "or @-90min",
                 what);
-        found = newest_complete(r, when);
+        found = last_complete(r, when);
     } else {
         char *end = NULL;
         unsigned long long n = strtoull(what, &end, 10);

@@ -24,7 +24,7 @@ struct restore {
     const struct restore_options *options;
     struct restore_progress *progress;
     int (*each)(struct restore *r, struct unit_slot *s, size_t n, struct err *e); /* unit */
-    bool stop;
+    bool stop, sync_failed;
     unsigned running; /* workers */
     struct fiber_cond ended;
     struct err err; /* the first */
@@ -126,13 +126,17 @@ static void worker_main(void *arg)
     fiber_wake_all(&r->ended);
 }
 
-/* The target goes first, so that after a power cut little of what is on record has to be redone. */
+/* The target goes first: what is on record was on disk once. When that fails, what is not on record
+ * yet never will be, for the kernel tells of a failed write once, and may go on showing what the
+ * disk does not have to whoever reads back. */
 static int save(struct restore *r, struct err *e)
 {
-    if (r->state.fresh_count == 0)
+    size_t count = r->state.fresh_count; /* units that end during the sync may not be in it */
+    if (r->sync_failed || count == 0)
         return 0;
     int rc = target_sync(&r->target, e);
-    return rc < 0 ? rc : state_save(&r->state, e);
+    r->sync_failed = rc < 0 && e->code != ERR_CANCELED;
+    return rc < 0 ? rc : state_save(&r->state, count, e);
 }
 
 /* Keeps the state near what is done, so that an interruption costs seconds. */
@@ -165,12 +169,30 @@ static void identify(struct restore *r, size_t point)
     bytes_free(&o);
 }
 
+/* A device is not changed by opening it, and may be refused: then the state stays as it was. A part
+ * may just be getting its name in another restore, which holds the state until it has: so the state
+ * goes first there, and a complete target is never taken for a part. */
+static int open_both(struct restore *r, struct err *e)
+{
+    struct target *t = &r->target;
+    int rc = 0;
+    if (t->nowhere)
+        return target_open(t, r->plan.size, false, e);
+    if (t->device)
+        rc = target_open(t, r->plan.size, false, e);
+    if (rc == 0)
+        rc = state_open(&r->state, &r->identity, r->unit_count, e);
+    if (rc == 0 && !t->device)
+        rc = target_open(t, r->plan.size, r->state.resumed, e);
+    if (t->device)
+        t->resumed = r->state.resumed;
+    return rc;
+}
+
 /* Only now something is changed. */
 static int open_target(struct restore *r, struct err *e)
 {
-    int rc = r->target.nowhere ? 0 : state_open(&r->state, &r->identity, r->unit_count, e);
-    if (rc == 0)
-        rc = target_open(&r->target, r->plan.size, r->state.resumed, e);
+    int rc = open_both(r, e);
     if (rc == 0 && r->state.resumed && !r->target.resumed)
         rc = state_reset(&r->state, &r->identity, e);
     /* A device keeps what nobody writes; so does a part that somebody wrote to. */

@@ -111,7 +111,7 @@ static int load_records(struct state *s, struct err *e)
 
 int state_open(struct state *s, const struct digest *identity, size_t units, struct err *e)
 {
-    uint8_t head[HEAD_LEN];
+    uint8_t head[HEAD_LEN] = {0};
     s->units = units;
     s->macs = err_calloc(units + 1, sizeof *s->macs);
     s->known = err_calloc(units / 8 + 1, 1);
@@ -156,11 +156,9 @@ void state_set(struct state *s, size_t unit, const uint8_t mac[STATE_MAC_LEN])
     s->fresh[s->fresh_count++] = unit;
 }
 
-int state_save(struct state *s, struct err *e)
+int state_save(struct state *s, size_t n, struct err *e)
 {
-    size_t n = s->fresh_count;
-    if (n == 0)
-        return 0;
+    ASSERT(n <= s->fresh_count);
     uint8_t *p = err_malloc(n * RECORD_LEN);
     for (size_t i = 0; i < n; i++) {
         bytes_set_le64(p + i * RECORD_LEN, s->fresh[i]);

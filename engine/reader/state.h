@@ -3,10 +3,10 @@
  * The file: a header (magic, identity of the plan), then records that are only ever appended: the
  * number of a unit and a keyed hash of the plain bytes that were written for it. A record is no
  * promise, it is a question: the next attempt reads the unit back from the target, hashes, and
- * does it again when the two differ. So a record needs neither a checksum nor the target's being
- * durable before it, a torn one costs one unit, and whoever wrote to the target in between is found
- * out. The key of the hashes comes from the data keys (unit.h) and is not in the file: nobody can
- * write a record that holds for other bytes, or learn from one what the bytes were.
+ * does it again when the two differ. So a record needs no checksum, a torn one costs one unit, and
+ * whoever wrote to the target in between is found out. The key of the hashes comes from the data
+ * keys (unit.h) and is not in the file: nobody can write a record that holds for other bytes, or
+ * learn from one what the bytes were.
  * Private to the reader. */
 #ifndef RELAIS_STATE_H
 #define RELAIS_STATE_H
@@ -42,8 +42,8 @@ int state_reset(struct state *s, const struct digest *identity, struct err *e);
 /* The hash on record for a unit, or NULL. */
 const uint8_t *state_mac(const struct state *s, size_t unit);
 void state_set(struct state *s, size_t unit, const uint8_t mac[STATE_MAC_LEN]);
-/* Appends what was set since. (waits) */
-int state_save(struct state *s, struct err *e);
+/* Appends the first n of what was set since. (waits) */
+int state_save(struct state *s, size_t n, struct err *e);
 /* The restore is complete. (waits) */
 void state_remove(struct state *s);
 void state_close(struct state *s); /* (waits) */

@@ -99,7 +99,6 @@ int target_open(struct target *t, uint64_t size, bool resume, struct err *e)
     t->size = size;
     if (t->nowhere)
         return 0;
-    t->resumed = resume;
     return t->device ? open_device(t, e) : open_part(t, resume, e);
 }
 

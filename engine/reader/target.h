@@ -13,7 +13,8 @@
 struct target {
     char path[TARGET_PATH_MAX], part[TARGET_PATH_MAX + 16];
     bool nowhere, device;
-    bool resumed; /* it may hold anything; else a file is one hole */
+    bool resumed; /* a part that is continued, and may hold anything; else it is one hole. Of a
+                     device the caller's to set. */
     int fd;
     struct bulk bulk; /* for reading past the page cache; closed until target_read_from_disk */
     uint64_t size;

@@ -156,20 +156,14 @@ static int open_all(struct indexes *x, bool fresh, struct err *e)
     return 0;
 }
 
-/* Marks what one delta changed. Volumes are those that its manifest names: one that is no longer
- * configured has no index open, and its file goes, so that a later comeback starts over. */
+/* Marks what one delta changed. Of volumes that its manifest names and that are not configured any
+ * more, remove_strays has left no index. */
 static int forget_delta(struct indexes *x, const struct manifest *m, const uint8_t *raw,
                         struct err *e)
 {
     struct index_reader r;
     struct index_entry entry;
     int res;
-    for (uint16_t i = 0; i < m->volume_count; i++) {
-        char path[PATH_CAP];
-        index_path(x, m->volumes[i].name, path);
-        if (!find(x, m->volumes[i].name))
-            (void)fio_unlink(path);
-    }
     index_reader_init(&r, raw, m->index_len, m->extents, m->volume_count, m->source_count,
                       DELTA_HEADER_LEN, m->index_place);
     while ((res = index_next(&r, &entry, e)) > 0) {
@@ -235,6 +229,7 @@ static int save_clean(struct indexes *x, struct err *e)
 
 static int start_over(struct indexes *x, bool fresh, struct err *e)
 {
+    int res;
     if (!fresh)
         log_warn(
             "group %s: the hash indexes do not fit the history known here; they start over, and "
@@ -242,8 +237,7 @@ static int start_over(struct indexes *x, bool fresh, struct err *e)
             x->chain->group);
     for (uint16_t i = 0; i < x->count; i++) {
         struct volume *v = &x->volumes[i];
-        int res =
-            v->capture ? capture_all_dirty(v->capture, e) : hashindex_reset(&v->index, fresh, e);
+        res = v->capture ? capture_all_dirty(v->capture, e) : hashindex_reset(&v->index, fresh, e);
         if (res < 0)
             return res;
         dirty_clear(v->dirty);

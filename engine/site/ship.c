@@ -37,6 +37,15 @@ static uint64_t next_delta(const struct chain *chain, uint64_t next)
     return 0;
 }
 
+/* How many deltas of one group may be under way: no more than its share of the offers that the hub
+ * allows, or a few groups that are far behind would shut out all others until a delta is through,
+ * which on a thin line is hours. */
+static unsigned ahead(const struct shipper *s)
+{
+    size_t share = s->count < SHIPPER_OFFERS ? SHIPPER_OFFERS / s->count : 1;
+    return share < SHIP_AHEAD ? (unsigned)share : SHIP_AHEAD;
+}
+
 static int run_convoy(struct convoy *c, struct err *e)
 {
     struct group *g = c->p.group;
@@ -45,7 +54,7 @@ static int run_convoy(struct convoy *c, struct err *e)
         int res;
         land_done(c);
         g->shipping = c->count > 0;
-        rp = c->count < SHIP_AHEAD ? next_delta(&g->chain, c->next) : 0;
+        rp = c->count < ahead(c->p.shipper) ? next_delta(&g->chain, c->next) : 0;
         if (g->adopt || g->damaged)
             return err_set(e, ERR_AGAIN, "group %s: history changes", g->chain.group);
         if (rp == 0) {
@@ -110,7 +119,7 @@ void ship_group(struct shipper *s, struct group *g)
     uint64_t delay = 0;
     unsigned tries = 0;
     while (!fiber_cancelled()) {
-        struct err e = ERR_INIT;
+        struct err e = ERR_INIT, broke;
         uint64_t before = g->chain.committed.rp;
         bool agreed = ship_reconcile(s->caller, g, &e) == 0;
         int res = -(int)e.code;
@@ -124,8 +133,14 @@ void ship_group(struct shipper *s, struct group *g)
             tries = 0;
             delay = 0;
         }
-        if (res == -ERR_CANCELED || fiber_cancelled() || caller_broken(s->caller, &e) < 0)
+        if (res == -ERR_CANCELED || fiber_cancelled())
             break;
+        if (caller_broken(s->caller, &broke) < 0) {
+            /* What the hub said before it hung up is more than that it did. */
+            if (res == -ERR_PROTO && broke.code != ERR_PROTO)
+                log_error("group %s: shipping: %s", g->chain.group, e.text);
+            break;
+        }
         tries = agreed ? tries + 1 : TRIES;
         note_error(g, res, tries, &e);
         delay = delay == 0 ? RETRY_MIN : delay * 2 < RETRY_MAX ? delay * 2 : RETRY_MAX;

@@ -113,6 +113,7 @@ static int faulty_size(struct store *s, const char *site, const char *name, uint
 static int faulty_list(struct store *s, const char *site, const char *prefix, const char *after,
                        struct store_names *out, struct err *e)
 {
+    ((struct faulty *)s)->f->lists++;
     return real_of(s)->ops->list(real_of(s), site, prefix, after, out, e);
 }
 

@@ -128,6 +128,7 @@ static void resumed(void *arg)
     MUST(send_offer(c, "records", &d, &committed, missing, err));
     assert_true(committed);
     assert_stored(c, &d);
+    assert_int_equal(f.lists, 0); /* each could walk over all that the site ever stored */
     caller_free(c);
     fixture_stop(&f);
     delta_free(&d);
@@ -437,6 +438,17 @@ static int send_piece(struct caller *c, const struct test_delta *d, uint32_t par
     return rc;
 }
 
+/* The first piece of part 0: the hub keeps a buffer for the rest. */
+static void begin_part(struct caller *c, struct test_delta *d)
+{
+    char group[] = "records";
+    Relais__Part m;
+    relais__part__init(&m);
+    m.group = group;
+    m.digest = (ProtobufCBinaryData){DIGEST_LEN, d->digest.b};
+    MUST(call_send(c, FRAME_Part, &m.base, d->file, 1000, err));
+}
+
 static void misused(void *arg)
 {
     struct hub_fixture f;
@@ -448,6 +460,11 @@ static void misused(void *arg)
     struct caller *c = client(&f, BETHUNE);
     REFUSED(ERR_PROTO, "not offered", send_piece(c, &d, 0, 0, 1000, err));
     REFUSED(ERR_NET, "", ask_head(c, &rp, NULL, NULL, err)); /* and the connection is closed */
+    caller_free(c);
+    c = client(&f, BETHUNE);
+    begin_part(c, &d); /* a piece that gets no reply, but for this */
+    REFUSED(ERR_PROTO, "arras: a part of a delta of group records that is not offered",
+            ask_head(c, &rp, NULL, NULL, err));
     caller_free(c);
     c = client(&f, BETHUNE);
     MUST(send_offer(c, "records", &d, NULL, NULL, err));
@@ -473,6 +490,32 @@ static void misuse_of_the_protocol_ends_the_connection_and_nothing_else(void **s
 {
     (void)state;
     hub_run(misused, NULL);
+}
+
+static void no_memory(void *arg)
+{
+    struct hub_fixture f;
+    struct test_delta d;
+    (void)arg;
+    fixture_start(&f, PART_SIZE, 8);
+    delta_random(&d, 1, NULL, 9);
+    struct caller *c = client(&f, BETHUNE);
+    MUST(send_offer(c, "records", &d, NULL, NULL, err));
+    begin_part(c, &d);
+    (void)fiber_sleep(200 * IO_MS);
+    struct crowd other = {&f, &d, NULL, false};
+    other.fiber = fiber_spawn(fiber_io(), "client", one_of_many, &other);
+    (void)fiber_sleep(12 * IO_S); /* the kernels' buffers are full long since */
+    caller_free(c);
+    fiber_join(other.fiber);
+    assert_true(other.ok);
+    fixture_stop(&f);
+    delta_free(&d);
+}
+static void a_peer_that_must_wait_for_memory_keeps_its_connection(void **state)
+{
+    (void)state;
+    hub_run(no_memory, NULL);
 }
 
 static void slow_store(void *arg)
@@ -513,6 +556,7 @@ int main(void)
         cmocka_unit_test(a_full_store_is_reported_and_a_lost_answer_of_the_store_looked_up),
         cmocka_unit_test(of_two_deltas_that_race_for_one_rp_one_wins),
         cmocka_unit_test(more_connections_than_buffers_all_finish),
+        cmocka_unit_test(a_peer_that_must_wait_for_memory_keeps_its_connection),
         cmocka_unit_test(a_store_that_takes_long_does_not_cost_the_connection),
         cmocka_unit_test(misuse_of_the_protocol_ends_the_connection_and_nothing_else),
     };

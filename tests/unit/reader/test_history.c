@@ -237,9 +237,50 @@ static void a_point_is_found_by_number_by_time_and_as_the_newest(void **state)
     hub_run(finding, NULL);
 }
 
+/* The site's clock lost a month for two cuts, and the second was in the future for one. */
+static void clocks(void *arg)
+{
+    static const int days[] = {10, 11, -20, -19, 12, 40, 13};
+    struct hub_fixture f;
+    struct test_delta d[7];
+    struct reader *r = NULL;
+    struct plant p = {.f = &f};
+    int64_t noon = 0, day = INT64_C(86400) * 1000000000;
+    uint64_t rp = 0;
+    (void)arg;
+    assert_int_equal(units_parse_time(&noon, "2026-11-22T12:00:00Z", 0), 0);
+    fixture_start(&f, MEMORY, 4);
+    for (unsigned i = 0; i < 7; i++) {
+        make(&d[i], i + 1, i ? &d[i - 1] : NULL, (struct spec){.cut_time = noon + days[i] * day});
+        struct catalog_entry x = entry_of(&d[i]);
+        plant(&p, &d[i], &x);
+    }
+    struct caller *c = client(&f, BETHUNE);
+    MUST(reader_open(&r, c, "bethune", "records", key_public(sign_key(BETHUNE)), NULL, NULL, err));
+    MUST(reader_find(r, "@-12h", noon + 11 * day, &rp, err));
+    assert_int_equal(rp, 1); /* not RP 4, which was cut days later */
+    MUST(reader_find(r, "@-0min", noon + 11 * day, &rp, err));
+    assert_int_equal(rp, 2);
+    MUST(reader_find(r, "@-0min", noon + 13 * day, &rp, err));
+    assert_int_equal(rp, 7);
+    MUST(reader_find(r, "latest", noon, &rp, err));
+    assert_int_equal(rp, 7);
+    reader_close(r);
+    caller_free(c);
+    fixture_stop(&f);
+    for (unsigned i = 0; i < 7; i++)
+        delta_free(&d[i]);
+}
+static void a_time_is_not_answered_with_what_a_wrong_clock_dated_back(void **state)
+{
+    (void)state;
+    hub_run(clocks, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_time_is_not_answered_with_what_a_wrong_clock_dated_back),
         cmocka_unit_test(gaps_forks_and_foreign_manifests_are_found_and_named),
         cmocka_unit_test(a_long_history_is_read_and_only_what_is_signed_believed),
         cmocka_unit_test(a_point_is_found_by_number_by_time_and_as_the_newest),

@@ -231,6 +231,45 @@ static void a_lost_index_ships_the_volume_again(void **state)
     with_fixture(lost_index);
 }
 
+/* While a volume is not configured, history goes another way: its index is of an RP that is gone.
+ */
+static void absent(void *arg)
+{
+    struct fixture *f = arg;
+    struct replay r;
+    struct bench b;
+    fixture_volume(f, "data", 8 * MIB);
+    fixture_volume(f, "wal", 4 * MIB);
+    fixture_fill(f, 0, 0, 8 * MIB, 1);
+    fixture_fill(f, 1, 0, 4 * MIB, 2);
+    replay_init(&r, CAPACITY);
+    bench_open(&b, f);
+    cut_ok(&b, "");
+    bench_close(&b);
+    f->group.volume_count = 1;
+    bench_open(&b, f);
+    assert_int_equal(indexes_forget(&b.indexes, &b.err), 0);
+    assert_int_equal(chain_drop(&b.chain, 1, "test", &b.err), 0);
+    assert_int_equal(indexes_recover(&b.indexes, &b.err), 0);
+    cut_ok(&b, "");
+    bench_close(&b);
+    f->group.volume_count = 2;
+    bench_open(&b, f);
+    cut_ok(&b, "");
+    replay_apply(&r, f, 1);
+    replay_apply(&r, f, 2);
+    assert_true(replay_equals(&r, f, 0, 0));
+    assert_true(replay_equals(&r, f, 1, 1));
+    bench_close(&b);
+    replay_done(&r);
+}
+
+static void a_volume_that_comes_back_to_another_history_is_shipped_again(void **state)
+{
+    (void)state;
+    with_fixture(absent);
+}
+
 static void frozen(void *arg)
 {
     struct fixture *f = arg;
@@ -485,6 +524,7 @@ int main(void)
         cmocka_unit_test(a_lost_index_ships_the_volume_again),
         cmocka_unit_test(a_freeze_is_thawed_whatever_happens),
         cmocka_unit_test(a_cut_that_freezes_too_long_keeps_what_it_sealed),
+        cmocka_unit_test(a_volume_that_comes_back_to_another_history_is_shipped_again),
         cmocka_unit_test(a_disk_that_hangs_does_not_hold_the_freeze),
         cmocka_unit_test(a_cut_is_of_the_volumes_as_they_are_when_frozen),
         cmocka_unit_test(a_volume_that_vanished_fails_the_cut_by_name),

@@ -461,6 +461,72 @@ static void volumes_that_a_killed_daemon_left_frozen_are_thawed(void **state)
     with_territory(killed_frozen);
 }
 
+/* A store that takes nothing of any group but the last. */
+#define CROWD 4u
+static struct {
+    const struct store_ops *real;
+    struct store_ops ops;
+    bool open;
+} narrow;
+
+static int narrow_put(struct store *store, const char *site, const char *name, const void *data,
+                      size_t len, struct err *e)
+{
+    while (!narrow.open && strncmp(name, "group-3/", 8) != 0)
+        (void)fiber_sleep(20 * IO_MS);
+    return narrow.real->put(store, site, name, data, len, e);
+}
+
+static void crowded(void *arg)
+{
+    struct territory_fixture *t = arg;
+    struct config_group groups[CROWD];
+    bool committed;
+    uint64_t rp, end;
+    for (unsigned i = 0; i < CROWD; i++) {
+        groups[i] = t->f.group;
+        fixture_text(groups[i].name, sizeof groups[i].name, "group-%u", i);
+    }
+    t->f.config.groups = groups;
+    t->f.config.group_count = CROWD;
+    t->f.config.spool_budget = 4 * GIB;
+    t->f.config.delta_max = 8 * MIB;
+    t->hub_config.hub_memory = 512 * MIB;
+    site_up(t);
+    for (unsigned i = 0; i < CROWD; i++)
+        for (unsigned n = 0; n < 5; n++)
+            MUST(site_mark(t->site, groups[i].name, "", false, &rp, &committed, &t->e), &t->e);
+    site_stop(t->site);
+    hub_up(t);
+    narrow.real = t->store->ops;
+    narrow.ops = *t->store->ops;
+    narrow.ops.put = narrow_put;
+    narrow.open = false;
+    t->store->ops = &narrow.ops;
+    site_up(t);
+    (void)fiber_sleep(1 * IO_S); /* those that are stuck have taken what they get */
+    MUST(site_mark(t->site, groups[CROWD - 1].name, "", false, &rp, &committed, &t->e), &t->e);
+    for (end = io_now(fiber_io()) + PATIENCE;;) {
+        Relais__Status status;
+        relais__status__init(&status);
+        site_status(t->site, &status);
+        if (status.groups[CROWD - 1]->committed_rp == rp || io_now(fiber_io()) > end)
+            break;
+        (void)fiber_sleep(20 * IO_MS);
+    }
+    bool in_time = io_now(fiber_io()) <= end;
+    narrow.open = true;
+    site_stop(t->site);
+    hub_down(t);
+    assert_true(in_time);
+}
+
+static void groups_that_are_behind_leave_the_others_their_share_of_the_link(void **state)
+{
+    (void)state;
+    with_territory(crowded);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,6 +538,7 @@ int main(void)
         cmocka_unit_test(a_damaged_delta_is_moved_aside_and_sealed_anew),
         cmocka_unit_test(a_mark_that_cannot_be_says_why),
         cmocka_unit_test(a_group_is_cut_at_its_interval),
+        cmocka_unit_test(groups_that_are_behind_leave_the_others_their_share_of_the_link),
         cmocka_unit_test(volumes_that_a_killed_daemon_left_frozen_are_thawed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
