@@ -67,6 +67,7 @@ class Territory:
             if done.returncode in (0, 1) and json.loads(done.stdout).get("connected"):
                 return
             time.sleep(0.1)
+        self.stop()
         give_up(f"the daemons did not connect; logs in {self.root}")
 
     def cli(self, *args):
