@@ -202,7 +202,7 @@ static int move_aside(struct chain *c, uint64_t rp, const char *why, struct err 
     char path[PATH_CAP], aside[PATH_CAP];
     int res;
     path_delta(path, c->dir, rp);
-    path_format(aside, "%s/damaged-%016" PRIx64 ".delta", c->dir, rp);
+    path_aside(aside, c->dir, rp);
     log_error("group %s: delta of RP %" PRIu64
               " is damaged (%s); moved aside to %s; its changes and "
               "those after it are found again by the next scan",

@@ -257,7 +257,7 @@ static int set_aside(struct chain *c, uint64_t rp, const char *why, struct err *
     char path[PATH_CAP], aside[PATH_CAP];
     int res;
     path_delta(path, c->dir, rp);
-    path_format(aside, "%s/damaged-%016" PRIx64 ".delta", c->dir, rp);
+    path_aside(aside, c->dir, rp);
     log_error(
         "group %s: %s does not continue history: %s; moved aside to %s. Nothing is lost on the "
         "volumes: the next scan ships what it held",

@@ -22,5 +22,7 @@
  * configuration: one that does not fit is a defect. */
 void path_format(char dst[PATH_CAP], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void path_delta(char dst[PATH_CAP], const char *dir, uint64_t rp);
+/* Where a delta goes that is damaged or does not continue history. */
+void path_aside(char dst[PATH_CAP], const char *dir, uint64_t rp);
 
 #endif
