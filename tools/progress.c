@@ -109,8 +109,3 @@ void progress_end(struct progress *p)
         (void)fputs("\r\033[K", stderr);
     (void)fflush(stderr);
 }
-
-uint64_t progress_elapsed(const struct progress *p)
-{
-    return io_now(fiber_io()) - p->started;
-}

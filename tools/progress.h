@@ -21,7 +21,5 @@ void progress_update(struct progress *p, uint64_t done, uint64_t total, bool byt
 void progress_say(struct progress *p, const char *text);
 /* Clears the bar. */
 void progress_end(struct progress *p);
-/* Seconds since the start, in ns. */
-uint64_t progress_elapsed(const struct progress *p);
 
 #endif

@@ -12,11 +12,6 @@ void log_set_level(enum log_level level)
     threshold = level;
 }
 
-enum log_level log_get_level(void)
-{
-    return threshold;
-}
-
 void log_line(enum log_level level, const char *fmt, ...)
 {
     static const char *const names[] = {"", "", "", "error", "warning", "notice", "info", "debug"};

@@ -15,7 +15,6 @@ enum log_level {
 
 /* Lines above `level` are dropped. Call before threads start. Default: LOG_L_INFO. */
 void log_set_level(enum log_level level);
-enum log_level log_get_level(void);
 
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -485,13 +485,6 @@ int fiber_lock(struct fiber_mutex *m)
     return 0;
 }
 
-void fiber_lock_always(struct fiber_mutex *m)
-{
-    if (m->held)
-        (void)wait_on(&m->free, FIBER_FOREVER, false);
-    m->held = true;
-}
-
 void fiber_unlock(struct fiber_mutex *m)
 {
     ASSERT(m->held);

@@ -66,8 +66,6 @@ struct fiber_mutex {
     struct fiber_cond free;
 };
 int fiber_lock(struct fiber_mutex *m);
-/* Same in a cancelled fiber too, for clean-up. (waits) */
-void fiber_lock_always(struct fiber_mutex *m);
 void fiber_unlock(struct fiber_mutex *m);
 
 /* A request that a fiber submits now and awaits later, so that several are in flight:

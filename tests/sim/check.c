@@ -121,11 +121,6 @@ void check_marked(struct check *c, uint64_t rp, uint64_t cut)
         c->marked = cut;
 }
 
-uint64_t check_head_rp(const struct check *c)
-{
-    return c->rp;
-}
-
 uint64_t check_head_cut(const struct check *c)
 {
     return c->complete_cut;

@@ -41,8 +41,7 @@ void check_restored(struct check *c, unsigned volume, const uint8_t *content, si
 
 /* Examines what the hub's disk holds now; fails the world when it is wrong. */
 void check_run(struct check *c);
-/* The newest RP seen, and the cut of the newest complete one; 0: none. */
-uint64_t check_head_rp(const struct check *c);
+/* The cut of the newest complete RP seen; 0: none. */
 uint64_t check_head_cut(const struct check *c);
 
 #endif

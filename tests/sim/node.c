@@ -349,16 +349,6 @@ struct disk *node_disk(struct node *n)
     return n->disk;
 }
 
-struct world *node_world(struct node *n)
-{
-    return n->w;
-}
-
-unsigned node_incarnation(const struct node *n)
-{
-    return n->incarnation;
-}
-
 struct io *node_live(const struct node *n)
 {
     return n->live ? &n->live->io : NULL;

@@ -30,9 +30,6 @@ void node_set_script(struct node *n, struct node_script script);
 
 const char *node_host(const struct node *n);
 struct disk *node_disk(struct node *n);
-struct world *node_world(struct node *n);
-/* Number of processes that were started. */
-unsigned node_incarnation(const struct node *n);
 /* The living process's io; NULL when it is down. */
 struct io *node_live(const struct node *n);
 

@@ -72,11 +72,6 @@ void proc_wait(struct proc *p, uint64_t ns)
             return;
 }
 
-struct node *proc_node(const struct proc *p)
-{
-    return p->node;
-}
-
 void procs_end(struct procs *ps, struct node *n, enum proc_end how)
 {
     struct proc *p = ps->all;

@@ -23,7 +23,6 @@ struct proc *proc_start(struct procs *ps, struct node *n, void (*main)(void *arg
 bool proc_stopping(const struct proc *p);
 /* Waits in main until then, or for that long. (waits) */
 void proc_wait(struct proc *p, uint64_t ns);
-struct node *proc_node(const struct proc *p);
 
 /* Ends the living process of a node: power cut, kill, or an orderly request (no-op when it is
  * down). */
