@@ -16,8 +16,8 @@ ceph_rados() { # ceph_rados ARGS...: in the namespace of the site named "site", 
 
 # Each test has keys of its own: what an earlier one left in the pool would be another site's history.
 if [ -n "${RELAIS_TEST_CEPH_CONF:-}" ]; then
-    ceph_rados ls | xargs -r rados -c "$RELAIS_TEST_CEPH_CONF" -n "client.$RELAIS_TEST_CEPH_USER" \
-        -k "$RELAIS_TEST_CEPH_KEYRING" -p "$RELAIS_TEST_CEPH_POOL" -N site rm
+    mapfile -t leftover < <(ceph_rados ls)
+    [ ${#leftover[@]} -eq 0 ] || ceph_rados rm "${leftover[@]}"
 fi
 
 finish() {

@@ -28,8 +28,9 @@ void net_run(void (*fn)(void *arg), void *arg)
     uring_free(io);
 }
 
-void net_keys_make(void)
+int net_keys_make(void **state)
 {
+    (void)state;
     struct err e = ERR_INIT;
     assert_int_equal(key_init(&e), 0);
     for (int i = 0; i < NET_WHO; i++)
@@ -46,19 +47,17 @@ void net_keys_make(void)
         if (tls_new(&tls[i], keys[i], peers, n, &e) < 0)
             fail_msg("%s", e.text);
     }
+    return 0;
 }
 
-void net_keys_free(void)
+int net_keys_free(void **state)
 {
+    (void)state;
     for (int i = 0; i < NET_WHO; i++) {
         tls_free(tls[i]);
         key_free(keys[i]);
     }
-}
-
-const struct key_secret *net_key(enum net_who who)
-{
-    return keys[who];
+    return 0;
 }
 
 struct tls *net_tls(enum net_who who)

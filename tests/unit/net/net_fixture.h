@@ -11,9 +11,9 @@ void net_run(void (*fn)(void *arg), void *arg);
 /* Who is who: each has a link key and pins all the others but the stranger. */
 enum net_who { NET_ARRAS, NET_LENS, NET_DOUAI, NET_STRANGER, NET_WHO };
 extern const char *const net_names[NET_WHO];
-void net_keys_make(void);
-void net_keys_free(void);
-const struct key_secret *net_key(enum net_who who);
+/* Keys of everybody: set-up and tear-down of a group of tests. */
+int net_keys_make(void **state);
+int net_keys_free(void **state);
 struct tls *net_tls(enum net_who who);
 void net_fingerprint(char dst[2 * KEY_FP_LEN + 1], enum net_who who);
 

@@ -554,23 +554,9 @@ static void pings_keep_a_silent_link_and_a_missing_pong_ends_a_dead_but_not_a_sl
     X(pings_keep_a_silent_link_and_a_missing_pong_ends_a_dead_but_not_a_slow_one)
 TESTS(IN_LOOP)
 
-static int set_up(void **state)
-{
-    (void)state;
-    net_keys_make();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    net_keys_free();
-    return 0;
-}
-
 int main(void)
 {
 #define ENTRY(name) {#name, name##_, NULL, NULL, NULL},
     const struct CMUnitTest tests[] = {TESTS(ENTRY)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, net_keys_make, net_keys_free);
 }

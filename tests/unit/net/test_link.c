@@ -423,23 +423,9 @@ static void a_cancelled_reader_breaks_the_link_and_can_close_it(void *arg)
     X(a_cancelled_reader_breaks_the_link_and_can_close_it)
 TESTS(IN_LOOP)
 
-static int set_up(void **state)
-{
-    (void)state;
-    net_keys_make();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    net_keys_free();
-    return 0;
-}
-
 int main(void)
 {
 #define ENTRY(name) {#name, name##_, NULL, NULL, NULL},
     const struct CMUnitTest tests[] = {TESTS(ENTRY)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, net_keys_make, net_keys_free);
 }
