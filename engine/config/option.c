@@ -78,7 +78,7 @@ const struct option options[] = {
     {SECTION_HUB, "ceph-keyring", OPTION_PATH, SITE(ceph_keyring),
      .value = "/etc/ceph/ceph.client.relais.keyring",
      .help = "Keyring that holds the user's key (rados stores)."},
-    {SECTION_HUB, "memory", OPTION_SIZE, SITE(hub_memory), 0, 8 * MIB, TIB, "64MiB",
+    {SECTION_HUB, "memory", OPTION_SIZE, SITE(hub_memory), 0, 32 * MIB, TIB, "64MiB",
      .help = "Memory for parts on their way into the store, all connections together."},
     {SECTION_HUB, "connections", OPTION_NUMBER, SITE(connections_max), 0, 1, 4096, "64",
      .help = "Connections served at a time; further ones are refused."},

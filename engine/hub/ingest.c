@@ -409,39 +409,16 @@ static void part_job(struct job *j)
     offer_unref(o);
 }
 
-/* The first piece of a part: takes a buffer. A connection waits here only while it holds no buffer
- * that it must fill itself, so those who hold one can always finish and give it back. */
-static int partial_begin(struct session *s, struct offer *o, uint32_t part, struct err *e)
-{
-    uint8_t *buf;
-    ASSERT(!s->partial.buf);
-    /* The offer may be committed by a job, and dropped, while this waits. */
-    o->refs++;
-    while (!(buf = bufpool_try(&s->hub->parts))) {
-        int rc = session_wait(s, &s->hub->parts.freed, e);
-        if (rc < 0) {
-            offer_unref(o);
-            return rc;
-        }
-    }
-    s->partial.offer = o;
-    s->partial.buf = buf;
-    s->partial.part = part;
-    s->partial.filled = 0;
-    s->partial.len = manifest_part_len(&o->m, part);
-    return 0;
-}
-
-static int partial_finish(struct session *s, uint32_t id, struct err *e)
+static int part_finish(struct session *s, uint32_t id, struct partial *p, struct err *e)
 {
     struct job j = {.run = part_job, .id = id};
-    j.store.offer = s->partial.offer;
-    j.store.buf = s->partial.buf;
-    j.store.part = s->partial.part;
-    j.store.len = s->partial.len;
+    j.store.offer = p->offer;
+    j.store.buf = p->buf;
+    j.store.part = p->part;
+    j.store.len = p->len;
     int rc = session_spawn(s, &j, e);
     if (rc == 0)
-        memset(&s->partial, 0, sizeof s->partial);
+        partial_end(s, p);
     return rc;
 }
 
@@ -467,14 +444,13 @@ static int check_piece(struct session *s, const struct frame_header *h, const Re
         return err_set(e, ERR_PROTO,
                        "part %" PRIu32 " of %" PRIu32 " bytes: piece of %" PRIu32 " at %" PRIu32,
                        m->part, len, h->payload_len, m->offset);
-    bool continues = s->partial.buf && s->partial.offer == o && s->partial.part == m->part &&
-                     s->partial.filled == m->offset;
-    if (s->partial.buf ? !continues : m->offset != 0)
+    const struct partial *p = partial_find(s, o, m->part);
+    uint32_t due = p ? p->filled : 0;
+    if (m->offset != due)
         return err_set(e, ERR_PROTO,
-                       "part %" PRIu32 ": piece at %" PRIu32 " where %" PRIu32 " of part %" PRIu32
-                       " was due: pieces of a part come in order, one part at a time",
-                       m->part, m->offset, s->partial.filled,
-                       s->partial.buf ? s->partial.part : m->part);
+                       "part %" PRIu32 ": piece at %" PRIu32 " where %" PRIu32
+                       " was due: pieces of a part come in order",
+                       m->part, m->offset, due);
     *out = o;
     return 0;
 }
@@ -483,31 +459,31 @@ int ingest_part(struct session *s, const struct frame_header *h, const Relais__P
                 struct err *e)
 {
     struct offer *o = NULL;
+    struct partial *p;
     uint32_t part = m->part;
     int rc = check_piece(s, h, m, &o, e);
     if (rc < 0)
         return session_refuse(s, h->id, e);
-    if (!s->partial.buf) {
-        rc = partial_begin(s, o, part, e);
+    p = partial_find(s, o, part);
+    if (!p) {
+        rc = partial_begin(s, o, part, &p, e);
+        if (rc == -ERR_PROTO)
+            return session_refuse(s, h->id, e);
         if (rc < 0)
             return rc;
     }
-    rc = link_recv_payload(s->link, s->partial.buf + s->partial.filled, h->payload_len, e);
+    rc = link_recv_payload(s->link, p->buf + p->filled, h->payload_len, e);
     if (rc < 0)
         return rc;
-    s->partial.filled += h->payload_len;
-    s->partial.since = io_now(s->hub->io);
+    p->filled += h->payload_len;
+    p->since = io_now(s->hub->io);
     o->bytes_in += h->payload_len;
-    return s->partial.filled == s->partial.len ? partial_finish(s, h->id, e) : 0;
+    return p->filled == p->len ? part_finish(s, h->id, p, e) : 0;
 }
 
 void ingest_drop(struct session *s)
 {
-    if (s->partial.buf) {
-        bufpool_give(&s->hub->parts, s->partial.buf);
-        offer_unref(s->partial.offer);
-        memset(&s->partial, 0, sizeof s->partial);
-    }
+    partial_drop_all(s);
     while (s->offers) {
         struct offer *o = s->offers;
         s->offers = o->next;

@@ -202,15 +202,11 @@ static int turn(struct session *s, struct err *e)
     int rc = link_recv(s->link, &f, &s->msg, HUB_IDLE_NS, e);
     if (rc < 0)
         return rc;
-    /* A peer that keeps a buffer and lives on pings would keep memory from the others. */
-    if (s->partial.buf && io_now(s->hub->io) - s->partial.since > HUB_IDLE_NS) {
-        (void)err_set(e, ERR_PROTO,
-                      "part %" PRIu32 ": no piece came for %u s after the first %" PRIu32 " bytes",
-                      s->partial.part, (unsigned)(HUB_IDLE_NS / IO_S), s->partial.filled);
+    if (partial_check_age(s, e) < 0)
         return session_refuse(s, f.id, e);
-    }
     s->busy_since = io_now(s->hub->io);
     rc = dispatch(s, &f, e);
+    partial_excuse(s, io_now(s->hub->io) - s->busy_since);
     s->busy_since = 0;
     return rc;
 }

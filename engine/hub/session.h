@@ -3,7 +3,8 @@
  * One fiber reads a connection and does what must stay in order (offers, pieces of parts); what may
  * take long or overtake runs in jobs, a bounded number of fibers per connection: parts that are
  * checked and stored, ranges that are fetched, commits. hub.c owns hubs, session.c connections and
- * jobs, ingest.c offers and parts, commit.c moves heads, serve.c reads. */
+ * jobs, ingest.c offers and parts, partial.c the parts that are on their way in, commit.c moves
+ * heads, serve.c reads. */
 #ifndef RELAIS_SESSION_H
 #define RELAIS_SESSION_H
 
@@ -19,12 +20,13 @@
 #define HUB_IDLE_NS      (30 * IO_S)
 #define HUB_PING_NS      (4 * IO_S) /* a peer that waits for memory hears of us this often */
 #define HUB_PULSE_NS     (2 * IO_S) /* and one whose frame takes so long; below CALL_PONG_NS by far */
-#define HUB_JOBS_MAX     16u        /* of one connection */
-#define HUB_OFFERS_MAX   16u        /* of one connection, open at once */
-#define HUB_COMMITS_MAX  32u        /* of one connection, waiting */
-#define HUB_FETCHES_MAX  64u        /* of all connections, with a buffer */
-#define HUB_HISTORY_PAGE 200u       /* points in one reply: fits MESSAGE_MAX with full labels */
-#define HUB_KNOWN        8u         /* catalog entries a connection remembers */
+#define HUB_PARTIAL_NS   (60 * IO_S) /* a part of which nothing came for so long */
+#define HUB_JOBS_MAX     16u         /* of one connection */
+#define HUB_OFFERS_MAX   16u         /* of one connection, open at once */
+#define HUB_COMMITS_MAX  32u         /* of one connection, waiting */
+#define HUB_FETCHES_MAX  64u         /* of all connections, with a buffer */
+#define HUB_HISTORY_PAGE 200u        /* points in one reply: fits MESSAGE_MAX with full labels */
+#define HUB_KNOWN        8u          /* catalog entries a connection remembers */
 
 struct session;
 struct job;
@@ -67,6 +69,14 @@ struct offer {
     uint8_t *stored;           /* a byte per part */
 };
 
+/* A part that pieces arrive for. */
+struct partial {
+    struct offer *offer;
+    uint8_t *buf; /* NULL: the place is free */
+    uint32_t part, filled, len;
+    uint64_t since; /* the last piece */
+};
+
 struct commit_request {
     char group[NAME_MAX_LEN + 1];
     struct digest digest;
@@ -99,12 +109,8 @@ struct session {
 
     struct offer *offers;
     unsigned offer_count;
-    struct { /* the part that pieces arrive for; buf NULL: none */
-        struct offer *offer;
-        uint8_t *buf;
-        uint32_t part, filled, len;
-        uint64_t since; /* the last piece */
-    } partial;
+    struct partial partials[LINK_PARTS_OPEN];
+    unsigned partial_count;
     struct commit_request commits[HUB_COMMITS_MAX];
     unsigned commit_count;
     bool committing;
@@ -181,6 +187,21 @@ int ingest_check_signer(const struct session *s, struct err *e);
 /* The newest committed entry; rp 0 when there is none. (waits) */
 int hub_head(struct hub *h, const char *site, const char *group, struct store_head *raw,
              struct catalog_entry *out, struct err *e);
+
+/* ---- partial.c ---- */
+
+/* The part that this piece continues, NULL: it begins one. */
+struct partial *partial_find(struct session *s, const struct offer *o, uint32_t part);
+/* Takes a place and a buffer. Errors: PROTO (all places are taken), NET, CANCELED. (waits) */
+int partial_begin(struct session *s, struct offer *o, uint32_t part, struct partial **out,
+                  struct err *e);
+/* Frees the place; buffer and reference pass to the caller. */
+void partial_end(struct session *s, struct partial *p);
+/* Whether a part waits for its pieces for too long; the error says which. */
+int partial_check_age(struct session *s, struct err *e);
+/* For so long the connection was not read: nothing could come. */
+void partial_excuse(struct session *s, uint64_t ns);
+void partial_drop_all(struct session *s);
 
 /* ---- commit.c ---- */
 

@@ -100,7 +100,7 @@ static void every_option_arrives(void **state)
         "interval = never\nfreeze = psql -c 'CHECKPOINT'; sync # all of it\nthaw = true\n"
         "freeze-timeout = 1min 30s\nfreeze-max = 2h\n"
         "[hub]\nlisten = [2001:db8::1]:7440\nstore = rados:relais\nceph-conf = /c\nceph-user = u\n"
-        "ceph-keyring = /r\nmemory = 16MiB\nconnections = 7\n"
+        "ceph-keyring = /r\nmemory = 48MiB\nconnections = 7\n"
         "[peer arras]\nlink-key = " LINK "\nsign-key = " SIGN "\naddress = a:1, [::1]:2\n"
         "[peer douai]\nlink-key = " LINK2 "\nreads = bapaume/* lens/imaging\n",
         &h, &e);
@@ -125,7 +125,7 @@ static void every_option_arrives(void **state)
     assert_string_equal(c->listen.host, "2001:db8::1");
     assert_string_equal(c->store, "rados:relais");
     assert_string_equal(c->ceph_user, "u");
-    assert_true(c->hub_memory == 16 * MIB);
+    assert_true(c->hub_memory == 48 * MIB);
     assert_int_equal(c->connections_max, 7);
     assert_int_equal(c->peers[0].addr_count, 2);
     assert_string_equal(c->peers[0].addrs[1].host, "::1");

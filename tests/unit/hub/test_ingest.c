@@ -371,53 +371,6 @@ static void of_two_deltas_that_race_for_one_rp_one_wins(void **state)
     hub_run(race, NULL);
 }
 
-struct crowd {
-    struct hub_fixture *f;
-    struct test_delta *d;
-    struct fiber *fiber;
-    bool ok;
-};
-
-static void one_of_many(void *arg)
-{
-    struct crowd *w = arg;
-    struct err e = ERR_INIT;
-    struct caller *c = client(w->f, BETHUNE);
-    uint8_t missing[PARTS_MAX];
-    w->ok = send_offer(c, "records", w->d, NULL, missing, &e) == 0;
-    for (uint32_t i = 0; i < w->d->parts && w->ok; i++)
-        w->ok = send_part(c, w->d, i, false, &e) == 0;
-    caller_free(c);
-}
-
-static void crowded(void *arg)
-{
-    struct hub_fixture f;
-    struct test_delta d;
-    struct crowd crowd[6];
-    (void)arg;
-    fixture_start(&f, 2 * PART_SIZE, 8); /* two buffers for six connections */
-    delta_random(&d, 1, NULL, 9);
-    for (unsigned i = 0; i < 6; i++) {
-        crowd[i] = (struct crowd){&f, &d, NULL, false};
-        crowd[i].fiber = fiber_spawn(fiber_io(), "client", one_of_many, &crowd[i]);
-    }
-    for (unsigned i = 0; i < 6; i++) {
-        fiber_join(crowd[i].fiber);
-        assert_true(crowd[i].ok);
-    }
-    struct caller *c = client(&f, BETHUNE);
-    MUST(send_all(c, &d, err));
-    caller_free(c);
-    fixture_stop(&f);
-    delta_free(&d);
-}
-static void more_connections_than_buffers_all_finish(void **state)
-{
-    (void)state;
-    hub_run(crowded, NULL);
-}
-
 static int send_piece(struct caller *c, const struct test_delta *d, uint32_t part, uint32_t off,
                       uint32_t len, struct err *e)
 {
@@ -492,32 +445,6 @@ static void misuse_of_the_protocol_ends_the_connection_and_nothing_else(void **s
     hub_run(misused, NULL);
 }
 
-static void no_memory(void *arg)
-{
-    struct hub_fixture f;
-    struct test_delta d;
-    (void)arg;
-    fixture_start(&f, PART_SIZE, 8);
-    delta_random(&d, 1, NULL, 9);
-    struct caller *c = client(&f, BETHUNE);
-    MUST(send_offer(c, "records", &d, NULL, NULL, err));
-    begin_part(c, &d);
-    (void)fiber_sleep(200 * IO_MS);
-    struct crowd other = {&f, &d, NULL, false};
-    other.fiber = fiber_spawn(fiber_io(), "client", one_of_many, &other);
-    (void)fiber_sleep(12 * IO_S); /* the kernels' buffers are full long since */
-    caller_free(c);
-    fiber_join(other.fiber);
-    assert_true(other.ok);
-    fixture_stop(&f);
-    delta_free(&d);
-}
-static void a_peer_that_must_wait_for_memory_keeps_its_connection(void **state)
-{
-    (void)state;
-    hub_run(no_memory, NULL);
-}
-
 static void slow_store(void *arg)
 {
     struct hub_fixture f;
@@ -555,8 +482,6 @@ int main(void)
         cmocka_unit_test(nothing_is_committed_before_every_part_is_right_and_twice_is_once),
         cmocka_unit_test(a_full_store_is_reported_and_a_lost_answer_of_the_store_looked_up),
         cmocka_unit_test(of_two_deltas_that_race_for_one_rp_one_wins),
-        cmocka_unit_test(more_connections_than_buffers_all_finish),
-        cmocka_unit_test(a_peer_that_must_wait_for_memory_keeps_its_connection),
         cmocka_unit_test(a_store_that_takes_long_does_not_cost_the_connection),
         cmocka_unit_test(misuse_of_the_protocol_ends_the_connection_and_nothing_else),
     };
