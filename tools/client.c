@@ -90,7 +90,7 @@ int client_hub_open(struct client_hub *h, const struct config *c, struct err *e)
     res = key_public_parse(&peer.key, KEY_LINK, h->peer->link_key, e);
     if (res != 0)
         return err_prefix(e, "%s:%d: [peer %s] link-key", c->file, h->peer->line, h->peer->name);
-    res = key_file_load(&h->key, KEY_LINK, c->link_key_file, e);
+    res = key_file_load(&h->key, KEY_LINK, c->link_key_file, NULL, e);
     if (res == 0)
         res = tls_new(&h->tls, h->key, &peer, 1, e);
     if (res != 0)
@@ -145,7 +145,7 @@ int client_signer(struct key_public *out, const struct config *c, const char *si
     if (word)
         return key_public_parse(out, KEY_SIGN, word, e) != 0 ? err_prefix(e, "--signer") : 0;
     if (strcmp(site, c->name) == 0) {
-        res = key_file_load(&own, KEY_SIGN, c->sign_key_file, e);
+        res = key_file_load(&own, KEY_SIGN, c->sign_key_file, NULL, e);
         if (res == 0) {
             *out = *key_public(own);
             key_free(own);

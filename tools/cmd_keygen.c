@@ -1,12 +1,19 @@
 /* relais keygen: makes key files; shows the public words that go into configurations. */
 #include "command.h"
-#include "key.h"
+#include "passphrase.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <sodium.h>
+
+struct keygen {
+    bool showing, changing, passphrase;
+    const char *passphrase_file, *new_passphrase_file;
+};
 
 static void print_public(const struct key_secret *k)
 {
@@ -17,10 +24,11 @@ static void print_public(const struct key_secret *k)
     (void)puts(word);
 }
 
-static int make(enum key_kind kind, const char *path, struct err *e)
+static int make(enum key_kind kind, const char *path, const struct key_passphrase *pass,
+                struct err *e)
 {
     struct key_secret *k = key_generate(kind, NULL);
-    int res = key_file_save(path, k, e);
+    int res = key_file_save(path, k, pass, e);
     if (res == 0)
         print_public(k);
     key_free(k);
@@ -45,7 +53,7 @@ static int make_all(const char *dir, struct err *e)
     for (int k = 0; k < KEY_KINDS; k++) {
         int res;
         (void)snprintf(path, sizeof path, "%s/%s.key", dir, key_kind_name((enum key_kind)k));
-        res = make((enum key_kind)k, path, e);
+        res = make((enum key_kind)k, path, NULL, e);
         if (res != 0)
             return res;
     }
@@ -61,14 +69,15 @@ static int make_all(const char *dir, struct err *e)
  * explains what is wrong. */
 static enum key_kind kind_of(const char *path)
 {
-    static const char before[] = "relais key 1\nkind ";
+    static const char before[] = "relais key N\nkind ";
     char text[64] = "";
     enum key_kind kind = KEY_LINK;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (fd >= 0)
         (void)close(fd);
-    if (n > (ssize_t)sizeof before && memcmp(text, before, sizeof before - 1) == 0) {
+    if (n > (ssize_t)sizeof before && memcmp(text, before, 11) == 0 &&
+        memcmp(text + 12, before + 12, sizeof before - 13) == 0) {
         char *word = text + sizeof before - 1;
         word[strcspn(word, "\n")] = '\0';
         if (key_kind_parse(word, &kind) != 0)
@@ -78,11 +87,13 @@ static enum key_kind kind_of(const char *path)
     return kind;
 }
 
-static int show(const char *path, struct err *e)
+static int show(const struct keygen *g, const char *path, struct err *e)
 {
+    struct passphrase_source source = {g->passphrase_file, "passphrase"};
+    const struct key_asker asker = passphrase_asker(&source);
     struct key_secret *k = NULL;
     uint8_t fp[KEY_FP_LEN];
-    int res = key_file_load(&k, kind_of(path), path, e);
+    int res = key_file_load(&k, kind_of(path), path, &asker, e);
     if (res != 0)
         return res;
     if (key_kind(k) == KEY_HASH) {
@@ -99,26 +110,98 @@ static int show(const char *path, struct err *e)
     return 0;
 }
 
+/* Runs with a new passphrase for path, from a file or typed. */
+static int with_new(const char *path, const char *file, const char *use,
+                    int (*run)(void *arg, const char *path, const struct key_passphrase *pass,
+                               struct err *e),
+                    void *arg, struct err *e)
+{
+    const struct passphrase_source source = {file, use};
+    struct key_passphrase pass = {0};
+    char *text = NULL;
+    int res = passphrase_new(&text, &pass.len, &source, path, e);
+    if (res != 0)
+        return res;
+    pass.text = text;
+    res = run(arg, path, &pass, e);
+    sodium_free(text);
+    return res;
+}
+
+static int make_sealed(void *arg, const char *path, const struct key_passphrase *pass,
+                       struct err *e)
+{
+    (void)arg;
+    return make(KEY_RESTORE, path, pass, e);
+}
+
+static int replace(void *key, const char *path, const struct key_passphrase *pass, struct err *e)
+{
+    int res = key_file_replace(path, key, pass, e);
+    if (res == 0)
+        (void)printf("%s: its passphrase is a new one; copies of the old file still open with the "
+                     "old one\n",
+                     path);
+    return res;
+}
+
+static int change(const struct keygen *g, const char *path, struct err *e)
+{
+    struct passphrase_source source = {g->passphrase_file, "present passphrase"};
+    const struct key_asker asker = passphrase_asker(&source);
+    struct key_secret *k = NULL;
+    int res = key_file_load(&k, KEY_RESTORE, path, &asker, e);
+    if (res == 0)
+        res = with_new(path, g->new_passphrase_file, "new passphrase", replace, k, e);
+    key_free(k);
+    return res;
+}
+
+static int make_what(const struct keygen *g, char **argv, struct err *e)
+{
+    enum key_kind kind;
+    if (strcmp(argv[0], "all") == 0 && !g->passphrase)
+        return make_all(argv[1], e);
+    if (strcmp(argv[0], "all") != 0 && key_kind_parse(argv[0], &kind) != 0)
+        return command_misuse("keygen", e, "\"%.40s\" is no kind of key", argv[0]);
+    if (!g->passphrase)
+        return make(kind, argv[1], NULL, e);
+    if (strcmp(argv[0], "all") == 0 || kind != KEY_RESTORE)
+        return command_misuse("keygen", e,
+                              "--passphrase is for restore keys: a daemon that starts by itself "
+                              "can type none");
+    return with_new(argv[1], g->passphrase_file, "new passphrase", make_sealed, NULL, e);
+}
+
 int cmd_keygen(struct command_context *ctx, int argc, char **argv, struct err *e)
 {
-    static const struct option options[] = {{"show", no_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
-    bool showing = false;
-    enum key_kind kind;
+    static const struct option options[] = {{"show", no_argument, NULL, 's'},
+                                            {"passphrase", no_argument, NULL, 'p'},
+                                            {"change-passphrase", no_argument, NULL, 'h'},
+                                            {"passphrase-file", required_argument, NULL, 'f'},
+                                            {"new-passphrase-file", required_argument, NULL, 'n'},
+                                            {NULL, 0, NULL, 0}};
+    struct keygen g = {0};
     int c;
     while ((c = command_option(ctx, argc, argv, "", options, e)) != -1) {
         if (c == '?')
             return -(int)e->code;
-        showing = true;
+        g.showing |= c == 's';
+        g.changing |= c == 'h';
+        g.passphrase |= c == 'p';
+        if (c == 'f')
+            g.passphrase_file = optarg;
+        if (c == 'n')
+            g.new_passphrase_file = optarg;
     }
     argc -= optind;
     argv += optind;
-    if (showing)
-        return argc == 1 ? show(argv[0], e) : command_misuse("keygen", e, "--show needs one FILE");
+    if (g.showing || g.changing)
+        return argc != 1   ? command_misuse("keygen", e, "--%s needs one FILE",
+                                          g.showing ? "show" : "change-passphrase")
+               : g.showing ? show(&g, argv[0], e)
+                           : change(&g, argv[0], e);
     if (argc != 2)
         return command_misuse("keygen", e, "two arguments are needed");
-    if (strcmp(argv[0], "all") == 0)
-        return make_all(argv[1], e);
-    if (key_kind_parse(argv[0], &kind) != 0)
-        return command_misuse("keygen", e, "\"%.40s\" is no kind of key", argv[0]);
-    return make(kind, argv[1], e);
+    return make_what(&g, argv, e);
 }

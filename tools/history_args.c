@@ -1,6 +1,7 @@
 #include "history_args.h"
 
 #include "bytes.h"
+#include "passphrase.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,9 @@ int history_option(struct history_args *h, const char *command, int option, cons
         if (h->key_count == HISTORY_KEYS_MAX)
             return command_misuse(command, e, "more than %d keys", HISTORY_KEYS_MAX);
         h->key_files[h->key_count++] = value;
+        return 0;
+    case 'P':
+        h->passphrase_file = value;
         return 0;
     case 'S':
         h->site_option = value;
@@ -74,13 +78,15 @@ static int parse_what(struct history_args *h, const char *command, const char *w
 int history_prepare(struct history_args *h, const char *command, struct command_context *ctx,
                     const char *what, struct err *e)
 {
+    struct passphrase_source source = {h->passphrase_file, "passphrase"};
+    const struct key_asker asker = passphrase_asker(&source);
     int res = command_config(&h->config, ctx, e);
     if (res == 0)
         res = parse_what(h, command, what, e);
     if (res == 0)
         res = client_signer(&h->signer, h->config, h->site, h->signer_word, e);
     for (size_t i = 0; i < h->key_count && res == 0; i++)
-        res = key_file_load(&h->keys[i], KEY_RESTORE, h->key_files[i], e);
+        res = key_file_load(&h->keys[i], KEY_RESTORE, h->key_files[i], &asker, e);
     if (res == 0)
         res = client_hub_open(&h->hub, h->config, e);
     return res;

@@ -16,6 +16,7 @@ struct history_args {
     char point[80]; /* as reader_find takes it; "" when none was given */
     bool has_point;
     const char *site_option, *signer_word; /* --site, --signer */
+    const char *passphrase_file;           /* --passphrase-file: of all keys that have one */
     const char *key_files[HISTORY_KEYS_MAX];
     size_t key_count;
     unsigned parallel;
@@ -28,11 +29,11 @@ struct history_args {
     struct progress progress;
 };
 
-/* Option characters that history_option takes: 'k' --key, 'S' --site, 'g' --signer, 'p' --parallel.
- */
+/* Option characters that history_option takes: 'k' --key, 'P' --passphrase-file, 'S' --site, 'g'
+ * --signer, 'p' --parallel. */
 #define HISTORY_OPTIONS                                                                            \
-    {"key", required_argument, NULL, 'k'}, {"site", required_argument, NULL, 'S'},                 \
-        {"signer", required_argument, NULL, 'g'},                                                  \
+    {"key", required_argument, NULL, 'k'}, {"passphrase-file", required_argument, NULL, 'P'},      \
+        {"site", required_argument, NULL, 'S'}, {"signer", required_argument, NULL, 'g'},          \
     {                                                                                              \
         "parallel", required_argument, NULL, 'p'                                                   \
     }

@@ -16,7 +16,11 @@ static int cmd_version(struct command_context *ctx, int argc, char **argv, struc
 
 const struct command commands[] = {
     {"keygen", cmd_keygen, "make keys, show their public half",
-     "link|sign|restore|hash FILE\n       relais keygen all DIR\n       relais keygen --show FILE"},
+     "link|sign|restore|hash FILE\n       relais keygen all DIR\n"
+     "       relais keygen restore FILE --passphrase [--passphrase-file FILE]\n"
+     "       relais keygen --show FILE [--passphrase-file FILE]\n"
+     "       relais keygen --change-passphrase FILE [--passphrase-file FILE]\n"
+     "                     [--new-passphrase-file FILE]"},
     {"config", cmd_config, "check the configuration, list all options", "check|reference|groups"},
     {"status", cmd_status,
      "how replication stands: exit status 0 well, 1 degraded, 2 broken, 3 unknown",

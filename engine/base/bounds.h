@@ -80,6 +80,15 @@
 #define CONFIG_LINE_MAX 4096u
 #define KEY_FILE_MAX    4096u
 
+/* Passphrases. What a key file may ask of Argon2id: some 20 s here at the most. */
+#define PASSPHRASE_MAX 1024u
+#define PASSPHRASE_MIN 12u /* of a new one */
+#define KEY_PASSES_MAX 32u
+#define KEY_KIB_MIN    8u
+#define KEY_KIB_MAX    ((uint32_t)(GIB / KIB))
+#define KEY_PASSES     3u /* of a new one: libsodium's "moderate" */
+#define KEY_KIB        ((uint32_t)(256 * KIB))
+
 _Static_assert(VOLUME_MAX >> SECTOR_SHIFT == UINT64_C(1) << 32, "sector numbers fit 32 bits");
 _Static_assert(REGION_SIZE % EXTENT_MAX == 0, "a region holds whole extents");
 _Static_assert(PARTS_MAX * 32 + 16 * 1024 < MANIFEST_MAX, "part digests fit the manifest");

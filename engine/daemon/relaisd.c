@@ -178,11 +178,11 @@ static int load_keys(struct daemon *d, struct err *e)
 {
     const struct config *c = d->config;
     struct tls_peer *peers = err_calloc(c->peer_count, sizeof *peers);
-    int res = key_file_load(&d->link_key, KEY_LINK, c->link_key_file, e);
+    int res = key_file_load(&d->link_key, KEY_LINK, c->link_key_file, NULL, e);
     if (res == 0 && c->group_count > 0)
-        res = key_file_load(&d->sign_key, KEY_SIGN, c->sign_key_file, e);
+        res = key_file_load(&d->sign_key, KEY_SIGN, c->sign_key_file, NULL, e);
     if (res == 0 && c->group_count > 0)
-        res = key_file_load(&d->hash_key, KEY_HASH, c->hash_key_file, e);
+        res = key_file_load(&d->hash_key, KEY_HASH, c->hash_key_file, NULL, e);
     for (unsigned i = 0; i < c->peer_count && res == 0; i++) {
         memcpy(peers[i].name, c->peers[i].name, sizeof peers[i].name);
         res = key_public_parse(&peers[i].key, KEY_LINK, c->peers[i].link_key, e);

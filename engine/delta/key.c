@@ -142,7 +142,7 @@ static bool public_is_sound(const struct key_public *k)
     }
 }
 
-int key_base64(uint8_t dst[KEY_LEN], const char *text, size_t len)
+int key_base64(uint8_t *dst, size_t cap, const char *text, size_t len)
 {
     size_t got = 0;
     const char *end = NULL;
@@ -152,10 +152,10 @@ int key_base64(uint8_t dst[KEY_LEN], const char *text, size_t len)
         bits |= (uint8_t)text[i];
     if (bits & 0x80)
         return -1;
-    if (sodium_base642bin(dst, KEY_LEN, text, len, NULL, &got, &end,
-                          sodium_base64_VARIANT_ORIGINAL) != 0)
+    if (sodium_base642bin(dst, cap, text, len, NULL, &got, &end, sodium_base64_VARIANT_ORIGINAL) !=
+        0)
         return -1;
-    return got == KEY_LEN && end == text + len ? 0 : -1;
+    return got == cap && end == text + len ? 0 : -1;
 }
 
 int key_public_parse(struct key_public *out, enum key_kind want, const char *word, struct err *e)
@@ -178,7 +178,7 @@ int key_public_parse(struct key_public *out, enum key_kind want, const char *wor
         return err_set(e, ERR_INPUT, "\"%.64s\" is a %s key, but here a %s key is needed", word,
                        name, key_kind_name(want));
     out->kind = kind;
-    if (key_base64(out->b, colon + 1, strlen(colon + 1)) != 0)
+    if (key_base64(out->b, KEY_LEN, colon + 1, strlen(colon + 1)) != 0)
         return err_set(e, ERR_INPUT,
                        "\"%.64s\" is not a public key: after the colon there must be 44 "
                        "characters of base64 (32 bytes)",

@@ -7,7 +7,8 @@
  *
  * A public key is one word, "sign:BASE64"; a fingerprint is the first 8 bytes of the SHA-256 of its
  * 32 bytes, in hex. A key file is text: a first line "relais key 1", then "kind", "public",
- * "secret". Secrets live in sodium_malloc'd memory: locked, guarded, not in core dumps. */
+ * "secret"; or, "relais key 2", with its secret sealed under a passphrase. Secrets live in
+ * sodium_malloc'd memory: locked, guarded, not in core dumps. */
 #ifndef RELAIS_KEY_H
 #define RELAIS_KEY_H
 
@@ -52,17 +53,40 @@ void key_public_word(char dst[KEY_WORD_MAX], const struct key_public *k);
 int key_public_parse(struct key_public *out, enum key_kind want, const char *word, struct err *e);
 void key_fingerprint(uint8_t dst[KEY_FP_LEN], const struct key_public *k);
 
-/* The text of a key file, and back. parse never trusts len; errors: INPUT. name is for messages.
- * key_file_text writes a NUL-terminated text of at most KEY_FILE_MAX into sodium-locked or
- * caller-wiped memory and returns its length. */
-size_t key_file_text(char *dst, size_t cap, const struct key_secret *k);
+/* A passphrase that seals the secret of a key file, and what trying one costs: Argon2id with so
+ * many passes over so much memory; 0: the default. text: 1 to PASSPHRASE_MAX bytes; stays the
+ * caller's. */
+struct key_passphrase {
+    const char *text;
+    size_t len;
+    uint32_t passes, kib;
+};
+/* Who knows it. ask puts at most cap bytes into dst (locked memory); what names the key file.
+ * Returns 0 or an error of its own. */
+struct key_asker {
+    int (*ask)(void *arg, const char *what, char *dst, size_t cap, size_t *len, struct err *e);
+    void *arg;
+};
+
+/* The text of a key file, and back. parse never trusts len; name is for messages. Errors: INPUT;
+ * AUTH (the passphrase does not open it; it needs one and asker is NULL); OS (no memory for
+ * Argon2id). key_file_text writes a NUL-terminated text of at most KEY_FILE_MAX into sodium-locked
+ * or caller-wiped memory; pass NULL: the secret as it is, and then it cannot fail. Errors: OS,
+ * LIMIT. Takes half a second with a passphrase. */
+int key_file_text(char *dst, size_t cap, size_t *len, const struct key_secret *k,
+                  const struct key_passphrase *pass, struct err *e);
 int key_file_parse(struct key_secret **out, enum key_kind want, const char *name, const char *text,
-                   size_t len, struct err *e);
+                   size_t len, const struct key_asker *asker, struct err *e);
 
 /* Synchronous file forms, for programs at start-up, before the loop runs. save never overwrites
- * (EXISTS) and creates with mode 0600, durably. load refuses files that others may read or that
- * belong to neither root nor the caller (AUTH, saying "chmod 600 ..."). */
-int key_file_save(const char *path, const struct key_secret *k, struct err *e);
-int key_file_load(struct key_secret **out, enum key_kind want, const char *path, struct err *e);
+ * (EXISTS); replace puts a file that is whole in the place of the old one. Both make it durable, of
+ * mode 0600. load refuses files that others may read or that belong to neither root nor the caller
+ * (AUTH, saying "chmod 600 ..."). */
+int key_file_save(const char *path, const struct key_secret *k, const struct key_passphrase *pass,
+                  struct err *e);
+int key_file_replace(const char *path, const struct key_secret *k,
+                     const struct key_passphrase *pass, struct err *e);
+int key_file_load(struct key_secret **out, enum key_kind want, const char *path,
+                  const struct key_asker *asker, struct err *e);
 
 #endif

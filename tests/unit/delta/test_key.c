@@ -121,10 +121,10 @@ static void files_round_trip_for_every_kind(void **state)
         size_t len = kind == KEY_LINK || kind == KEY_SIGN ? 64 : 32;
         struct err e = ERR_INIT;
         struct stat st;
-        assert_int_equal(key_file_save(path, k, &e), 0);
+        assert_int_equal(key_file_save(path, k, NULL, &e), 0);
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_mode & 07777, 0600);
-        assert_int_equal(key_file_load(&l, (enum key_kind)kind, path, &e), 0);
+        assert_int_equal(key_file_load(&l, (enum key_kind)kind, path, NULL, &e), 0);
         assert_memory_equal(key_secret_bytes(k), key_secret_bytes(l), len);
         assert_int_equal(key_kind(l), kind);
         key_free(l);
@@ -139,9 +139,9 @@ static void a_file_is_never_overwritten(void **state)
     struct key_secret *l = NULL;
     struct err e = ERR_INIT;
     (void)state;
-    assert_int_equal(key_file_save(path, k, &e), 0);
-    assert_int_equal(key_file_save(path, other, &e), -ERR_EXISTS);
-    assert_int_equal(key_file_load(&l, KEY_HASH, path, &e), 0);
+    assert_int_equal(key_file_save(path, k, NULL, &e), 0);
+    assert_int_equal(key_file_save(path, other, NULL, &e), -ERR_EXISTS);
+    assert_int_equal(key_file_load(&l, KEY_HASH, path, NULL, &e), 0);
     assert_memory_equal(key_secret_bytes(k), key_secret_bytes(l), KEY_LEN);
     key_free(l);
     key_free(other);
@@ -155,14 +155,14 @@ static void files_that_others_may_use_are_refused(void **state)
     struct key_secret *k = key_generate(KEY_LINK, NULL), *l = NULL;
     struct err e = ERR_INIT;
     (void)state;
-    assert_int_equal(key_file_save(path, k, &e), 0);
+    assert_int_equal(key_file_save(path, k, NULL, &e), 0);
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         assert_int_equal(chmod(path, modes[i]), 0);
-        assert_int_equal(key_file_load(&l, KEY_LINK, path, &e), -ERR_AUTH);
+        assert_int_equal(key_file_load(&l, KEY_LINK, path, NULL, &e), -ERR_AUTH);
         assert_non_null(strstr(e.text, "chmod 600"));
     }
     assert_int_equal(chmod(path, 0400), 0);
-    assert_int_equal(key_file_load(&l, KEY_LINK, path, &e), 0);
+    assert_int_equal(key_file_load(&l, KEY_LINK, path, NULL, &e), 0);
     key_free(l);
     key_free(k);
     assert_int_equal(unlink(path), 0);
@@ -176,9 +176,9 @@ static void files_of_other_users_are_refused(void **state)
     if (geteuid() != 0)
         skip();
     k = key_generate(KEY_LINK, NULL);
-    assert_int_equal(key_file_save(path, k, &e), 0);
+    assert_int_equal(key_file_save(path, k, NULL, &e), 0);
     assert_int_equal(chown(path, 12345, 0), 0);
-    assert_int_equal(key_file_load(&l, KEY_LINK, path, &e), -ERR_AUTH);
+    assert_int_equal(key_file_load(&l, KEY_LINK, path, NULL, &e), -ERR_AUTH);
     assert_non_null(strstr(e.text, "12345"));
     key_free(k);
     assert_int_equal(unlink(path), 0);
@@ -189,19 +189,29 @@ static void things_that_are_no_files_are_refused(void **state)
     struct key_secret *l = NULL;
     struct err e = ERR_INIT;
     (void)state;
-    assert_int_equal(key_file_load(&l, KEY_LINK, path, &e), -ERR_NOENT);
+    assert_int_equal(key_file_load(&l, KEY_LINK, path, NULL, &e), -ERR_NOENT);
     assert_non_null(strstr(e.text, path));
-    assert_int_equal(key_file_load(&l, KEY_LINK, dir, &e), -ERR_AUTH);
+    assert_int_equal(key_file_load(&l, KEY_LINK, dir, NULL, &e), -ERR_AUTH);
     assert_int_equal(mkfifo(path, 0600), 0);
-    assert_int_equal(key_file_load(&l, KEY_LINK, path, &e), -ERR_AUTH);
+    assert_int_equal(key_file_load(&l, KEY_LINK, path, NULL, &e), -ERR_AUTH);
     assert_int_equal(unlink(path), 0);
+}
+
+static size_t text_of(char text[KEY_FILE_MAX], const struct key_secret *k,
+                      const struct key_passphrase *pass)
+{
+    struct err e = ERR_INIT;
+    size_t n = 0;
+    assert_int_equal(key_file_text(text, KEY_FILE_MAX, &n, k, pass, &e), 0);
+    assert_int_equal(strlen(text), n);
+    return n;
 }
 
 static void parse_refused(const char *text, size_t len, enum key_kind want, const char *why)
 {
     struct key_secret *k = NULL;
     struct err e = ERR_INIT;
-    assert_int_equal(key_file_parse(&k, want, "x.key", text, len, &e), -ERR_INPUT);
+    assert_int_equal(key_file_parse(&k, want, "x.key", text, len, NULL, &e), -ERR_INPUT);
     assert_null(k);
     if (!strstr(e.text, why))
         fail_msg("\"%s\" does not say \"%s\"", e.text, why);
@@ -211,7 +221,7 @@ static void wrong_texts_are_refused_with_file_and_line(void **state)
 {
     struct key_secret *k = key_generate(KEY_SIGN, NULL), *other = key_generate(KEY_SIGN, NULL);
     char text[KEY_FILE_MAX], mixed[KEY_FILE_MAX];
-    size_t n = key_file_text(text, sizeof text, k), secret_at;
+    size_t n = text_of(text, k, NULL), secret_at;
     (void)state;
     secret_at = (size_t)(strstr(text, "secret") - text);
     parse_refused(text, n, KEY_LINK, "x.key:2: this is a sign key");
@@ -224,7 +234,7 @@ static void wrong_texts_are_refused_with_file_and_line(void **state)
     memcpy(mixed, text, n);
     mixed[n] = '\n';
     parse_refused(mixed, n + 1, KEY_SIGN, "x.key:5:");
-    (void)key_file_text(mixed, sizeof mixed, other);
+    (void)text_of(mixed, other, NULL);
     memcpy(mixed + secret_at, text + secret_at, n - secret_at);
     parse_refused(mixed, n, KEY_SIGN, "do not belong together");
     key_free(other);
@@ -235,15 +245,145 @@ static void no_message_quotes_the_secret(void **state)
 {
     struct key_secret *k = key_generate(KEY_RESTORE, NULL), *l = NULL;
     char text[KEY_FILE_MAX], secret[20];
-    size_t n = key_file_text(text, sizeof text, k);
+    size_t n = text_of(text, k, NULL);
     struct err e = ERR_INIT;
     (void)state;
     memcpy(secret, strstr(text, "secret ") + 7, 19);
     secret[19] = '\0';
     text[n - 3] = '*';
-    assert_int_equal(key_file_parse(&l, KEY_RESTORE, "x", text, n, &e), -ERR_INPUT);
+    assert_int_equal(key_file_parse(&l, KEY_RESTORE, "x", text, n, NULL, &e), -ERR_INPUT);
     assert_null(strstr(e.text, secret));
     key_free(k);
+}
+
+/* ---- sealed under a passphrase ---- */
+
+static const struct key_passphrase cheap = {"correct horse", 13, 1, KEY_KIB_MIN};
+
+static unsigned asked;
+
+static int answer(void *arg, const char *what, char *dst, size_t cap, size_t *len, struct err *e)
+{
+    const char *word = arg;
+    asked++;
+    if (!word)
+        return err_set(e, ERR_CANCELED, "nobody typed a passphrase for %s", what);
+    *len = strlen(word);
+    assert_true(*len <= cap);
+    memcpy(dst, word, *len);
+    return 0;
+}
+
+static struct key_asker saying(const char *word)
+{
+    return (struct key_asker){answer, (void *)(uintptr_t)word};
+}
+
+static void a_passphrase_opens_what_it_sealed(void **state)
+{
+    const struct key_asker asker = saying("correct horse");
+    (void)state;
+    for (int kind = 0; kind < KEY_KINDS; kind++) {
+        struct key_secret *k = key_generate((enum key_kind)kind, NULL), *l = NULL;
+        struct err e = ERR_INIT;
+        assert_int_equal(key_file_save(path, k, &cheap, &e), 0);
+        assert_int_equal(key_file_load(&l, (enum key_kind)kind, path, &asker, &e), 0);
+        assert_memory_equal(key_secret_bytes(k), key_secret_bytes(l), KEY_LEN);
+        key_free(l);
+        key_free(k);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
+static void a_sealed_file_shows_nothing_of_the_secret(void **state)
+{
+    struct key_secret *k = key_generate(KEY_RESTORE, NULL);
+    char sealed[KEY_FILE_MAX], again[KEY_FILE_MAX], plain[KEY_FILE_MAX];
+    (void)state;
+    (void)text_of(plain, k, NULL);
+    (void)text_of(sealed, k, &cheap);
+    (void)text_of(again, k, &cheap);
+    assert_null(strstr(sealed, strstr(plain, "secret ") + 7));
+    assert_string_not_equal(sealed, again); /* a salt and a nonce of its own */
+    key_free(k);
+}
+
+static void a_wrong_passphrase_or_none_is_said_so(void **state)
+{
+    const struct key_asker wrong = saying("wrong horse"), silent = saying(NULL);
+    struct key_secret *k = key_generate(KEY_RESTORE, NULL), *l = NULL;
+    char text[KEY_FILE_MAX];
+    size_t n = text_of(text, k, &cheap);
+    struct err e = ERR_INIT;
+    (void)state;
+    assert_int_equal(key_file_parse(&l, KEY_RESTORE, "x", text, n, &wrong, &e), -ERR_AUTH);
+    assert_non_null(strstr(e.text, "x: the passphrase does not open"));
+    assert_int_equal(key_file_parse(&l, KEY_RESTORE, "x", text, n, NULL, &e), -ERR_AUTH);
+    assert_non_null(strstr(e.text, "protected by a passphrase"));
+    assert_int_equal(key_file_parse(&l, KEY_RESTORE, "x", text, n, &silent, &e), -ERR_CANCELED);
+    assert_null(l);
+    key_free(k);
+}
+
+/* Any character of it: the text before the secret is bound, a base64 has one form. */
+static void a_changed_sealed_file_opens_never(void **state)
+{
+    const struct key_asker asker = saying("correct horse");
+    struct key_secret *k = key_generate(KEY_RESTORE, NULL), *l = NULL;
+    char text[KEY_FILE_MAX];
+    size_t n = text_of(text, k, &cheap);
+    struct err e = ERR_INIT;
+    (void)state;
+    for (size_t i = 0; i < n; i++) {
+        char was = text[i];
+        text[i] = was == 'A' ? 'B' : 'A';
+        assert_true(key_file_parse(&l, KEY_RESTORE, "x", text, n, &asker, &e) < 0);
+        assert_null(l);
+        text[i] = was;
+    }
+    assert_int_equal(key_file_parse(&l, KEY_RESTORE, "x", text, n, &asker, &e), 0);
+    key_free(l);
+    key_free(k);
+}
+
+static void what_costs_too_much_is_refused_before_anybody_is_asked(void **state)
+{
+    static const char *const costs[] = {"0 8",  "33 8",         "1 7",  "1 1048577", "4294967297 8",
+                                        "-1 8", "1 4294967304", "01 8", "1  8",      "1 8 "};
+    const struct key_asker asker = saying("correct horse");
+    struct key_secret *k = key_generate(KEY_RESTORE, NULL), *l = NULL;
+    char text[KEY_FILE_MAX], edited[2 * KEY_FILE_MAX];
+    struct err e = ERR_INIT;
+    (void)state;
+    (void)text_of(text, k, &cheap);
+    char *at = strstr(text, "argon2id ") + 9;
+    asked = 0;
+    for (size_t i = 0; i < sizeof costs / sizeof costs[0]; i++) {
+        int len =
+            snprintf(edited, sizeof edited, "%.*s%s%s", (int)(at - text), text, costs[i], at + 3);
+        int rc = key_file_parse(&l, KEY_RESTORE, "x", edited, (size_t)len, &asker, &e);
+        assert_true(rc == -ERR_LIMIT || rc == -ERR_INPUT);
+        assert_non_null(strstr(e.text, "x:4"));
+    }
+    assert_int_equal(asked, 0);
+    key_free(k);
+}
+
+static void a_passphrase_can_be_changed(void **state)
+{
+    const struct key_passphrase other = {"battery staple", 14, 2, 2 * KEY_KIB_MIN};
+    const struct key_asker old_one = saying("correct horse"), new_one = saying("battery staple");
+    struct key_secret *k = key_generate(KEY_RESTORE, NULL), *l = NULL;
+    struct err e = ERR_INIT;
+    (void)state;
+    assert_int_equal(key_file_save(path, k, &cheap, &e), 0);
+    assert_int_equal(key_file_replace(path, k, &other, &e), 0);
+    assert_int_equal(key_file_load(&l, KEY_RESTORE, path, &old_one, &e), -ERR_AUTH);
+    assert_int_equal(key_file_load(&l, KEY_RESTORE, path, &new_one, &e), 0);
+    assert_memory_equal(key_secret_bytes(k), key_secret_bytes(l), KEY_LEN);
+    key_free(l);
+    key_free(k);
+    assert_int_equal(unlink(path), 0);
 }
 
 int main(void)
@@ -260,6 +400,12 @@ int main(void)
         cmocka_unit_test(things_that_are_no_files_are_refused),
         cmocka_unit_test(wrong_texts_are_refused_with_file_and_line),
         cmocka_unit_test(no_message_quotes_the_secret),
+        cmocka_unit_test(a_passphrase_opens_what_it_sealed),
+        cmocka_unit_test(a_sealed_file_shows_nothing_of_the_secret),
+        cmocka_unit_test(a_wrong_passphrase_or_none_is_said_so),
+        cmocka_unit_test(a_changed_sealed_file_opens_never),
+        cmocka_unit_test(what_costs_too_much_is_refused_before_anybody_is_asked),
+        cmocka_unit_test(a_passphrase_can_be_changed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
