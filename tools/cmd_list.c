@@ -7,12 +7,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NEWEST 40 /* rows without --all */
+#define NEWEST 40                    /* rows without --all */
+#define REMARK (LABEL_MAX_LEN + 32u) /* bytes of the last column */
 
 struct list {
     struct history_args history;
     bool json, all;
 };
+
+/* The first complete RP ends seeding. Only a history that is known from its beginning tells which
+ * it is. 0: none. */
+static uint64_t first_complete(const struct reader_point *points, size_t count)
+{
+    if (count == 0 || points[0].rp_first != 1)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        if (points[i].complete)
+            return points[i].rp;
+    return 0;
+}
+
+static const char *remark(const struct reader_point *p, uint64_t first, char dst[REMARK])
+{
+    if (!p->complete)
+        return first == 0 || p->rp < first ? "(seeding)" : "(part of the next)";
+    if (p->rp != first)
+        return p->label;
+    (void)snprintf(dst, REMARK, "%s%s(the first complete one)", p->label, *p->label ? " " : "");
+    return dst;
+}
 
 static int print_table(const struct list *l, const struct reader_point *points, size_t count,
                        struct err *e)
@@ -21,14 +44,14 @@ static int print_table(const struct list *l, const struct reader_point *points, 
                                                   {"COMMITTED", false}, {"CHANGED", true},
                                                   {"SHIPPED", true},    {"LABEL", false}};
     size_t from = !l->all && count > NEWEST ? count - NEWEST : 0;
+    uint64_t first = first_complete(points, count);
     struct table *t = NULL;
     int res = table_new(&t, columns, sizeof columns / sizeof columns[0], e);
     for (size_t i = from; i < count && res == 0; i++) {
         const struct reader_point *p = &points[i];
         char rp[48], cut[UNITS_TEXT], committed[UNITS_TEXT], changed[UNITS_TEXT],
-            shipped[UNITS_TEXT];
-        const char *cells[] = {rp,      cut,     committed,
-                               changed, shipped, p->complete ? p->label : "(part of the next)"};
+            shipped[UNITS_TEXT], last[REMARK];
+        const char *cells[] = {rp, cut, committed, changed, shipped, remark(p, first, last)};
         (void)snprintf(rp, sizeof rp, "%llu", (unsigned long long)p->rp);
         units_time(cut, p->cut_time);
         units_time(committed, p->committed_time);
@@ -61,8 +84,9 @@ static int print_json(const struct list *l, const struct reader_point *points, s
                       (json_int_t)p->file_len, "plain_bytes", (json_int_t)p->plain_bytes));
     }
     root = bad ? NULL
-               : json_pack("{s:s, s:s, s:O}", "site", l->history.site, "group", l->history.group,
-                           "points", array);
+               : json_pack("{s:s, s:s, s:I, s:O}", "site", l->history.site, "group",
+                           l->history.group, "first_complete",
+                           (json_int_t)first_complete(points, count), "points", array);
     if (root)
         text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
     if (text)

@@ -26,7 +26,7 @@ enum health health_group(const Relais__GroupStatus *g, int64_t now)
     static const char *const fine[] = {"idle", "scanning", "sealed", "shipping"};
     uint64_t rpo = health_rpo(g->complete_rp, g->complete_cut, now);
     bool ok = false;
-    if (strcmp(g->state, "broken") == 0)
+    if (strcmp(g->state, "broken") == 0 || strcmp(g->state, "disk-failed") == 0)
         return HEALTH_BROKEN;
     for (size_t i = 0; i < sizeof fine / sizeof fine[0]; i++)
         ok = ok || strcmp(g->state, fine[i]) == 0;

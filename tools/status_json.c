@@ -27,7 +27,7 @@ static json_t *group_json(const Relais__GroupStatus *g, int64_t now)
 {
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, "
-        "s:I, s:f, s:f}",
+        "s:I, s:f, s:f, s:I, s:f, s:I, s:I}",
         "group", g->group, "state", g->state, "health", health_word(health_group(g, now)), "error",
         g->error, "sealed_rp", (json_int_t)g->sealed_rp, "committed_rp",
         (json_int_t)g->committed_rp, "complete_rp", (json_int_t)g->complete_rp, "sealed_cut",
@@ -38,7 +38,9 @@ static json_t *group_json(const Relais__GroupStatus *g, int64_t now)
         "lag_rps", (json_int_t)g->lag_rps, "frame_bytes", (json_int_t)g->frame_bytes, "plain_bytes",
         (json_int_t)g->plain_bytes, "scan_done", (json_int_t)g->scan_done, "scan_total",
         (json_int_t)g->scan_total, "eta", (double)g->eta_ns / 1e9, "interval",
-        (double)g->interval_ns / 1e9);
+        (double)g->interval_ns / 1e9, "first_rp", (json_int_t)g->first_rp, "pass_eta",
+        (double)g->pass_eta_ns / 1e9, "seed_rate", (json_int_t)g->seed_rate, "dirty_bytes",
+        (json_int_t)g->dirty_bytes);
 }
 
 static json_t *hub_group_json(const Relais__HubGroup *g, int64_t now)

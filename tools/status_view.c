@@ -55,9 +55,30 @@ static int group_row(struct table *t, const Relais__Status *st, const Relais__Gr
     if (g->frame_bytes)
         (void)snprintf(ratio, sizeof ratio, "%.2f",
                        (double)g->plain_bytes / (double)g->frame_bytes);
-    if (g->eta_ns)
-        units_duration(eta, g->eta_ns);
+    if (g->eta_ns || g->pass_eta_ns)
+        units_duration(eta, g->eta_ns > g->pass_eta_ns ? g->eta_ns : g->pass_eta_ns);
     return table_row(t, cells, color_of(health_group(g, now)), e);
+}
+
+/* Before the first complete RP nothing can be restored, whatever was shipped: people must not take
+ * one for the other. */
+static void print_seeding(const Relais__GroupStatus *g)
+{
+    char rate[UNITS_TEXT], done[UNITS_TEXT], total[UNITS_TEXT];
+    if (g->first_rp > 0 && g->first_rp == g->complete_rp) {
+        (void)printf("%s: RP %llu is the first complete recovery point\n", g->group,
+                     (unsigned long long)g->first_rp);
+        return;
+    }
+    if (g->complete_rp > 0)
+        return;
+    (void)printf("%s: nothing can be restored before the first complete recovery point", g->group);
+    if (g->scan_total > 0)
+        (void)printf("; %s of %s looked at", units_size(done, g->scan_done),
+                     units_size(total, g->scan_total));
+    if (g->seed_rate > 0)
+        (void)printf(", at most %s/s", units_size(rate, g->seed_rate));
+    (void)puts("");
 }
 
 static int print_groups(const Relais__Status *st, int64_t now, struct err *e)
@@ -73,6 +94,8 @@ static int print_groups(const Relais__Status *st, int64_t now, struct err *e)
     if (res == 0)
         res = table_print(t, e);
     table_free(t);
+    for (size_t i = 0; i < st->n_groups && res == 0; i++)
+        print_seeding(st->groups[i]);
     for (size_t i = 0; i < st->n_groups && res == 0; i++)
         if (*st->groups[i]->error)
             (void)printf("%s: %s\n", st->groups[i]->group, st->groups[i]->error);

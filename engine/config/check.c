@@ -5,6 +5,10 @@
 
 #include <string.h>
 
+#define INTERVAL_NBD  UINT64_C(5000000000)
+#define INTERVAL_SCAN UINT64_C(300000000000)
+#define SEED_RATE_NBD (200 * MIB)
+
 static bool given(const struct section *s, const char *name)
 {
     return s->seen & UINT64_C(1) << (option_find(s->kind, name) - options);
@@ -178,6 +182,25 @@ static void check_exports(struct parser *p)
     }
 }
 
+/* What "auto" means for this group. A cut of captured volumes costs what was written and may come
+ * every few seconds, and who uses them feels what we read beside them. */
+static void settle_autos(struct parser *p, struct config_group *g)
+{
+    const struct section *s = parser_section(p, SECTION_GROUP, g->name);
+    unsigned served = 0;
+    for (unsigned i = 0; i < g->volume_count; i++)
+        served += g->volumes[i].source == CONFIG_NBD;
+    if (g->cut_bytes > 0 && served == 0 && g->volume_count > 0)
+        parser_problem(p, parser_line(s, "cut-bytes"), s, option_find(SECTION_GROUP, "cut-bytes"),
+                       NULL,
+                       "the group has no volume with source = nbd, and what others write is not "
+                       "known before a scan; remove it");
+    if (g->interval_ns == CONFIG_AUTO)
+        g->interval_ns = served > 0 && served == g->volume_count ? INTERVAL_NBD : INTERVAL_SCAN;
+    if (g->seed_rate == CONFIG_AUTO)
+        g->seed_rate = served > 0 ? SEED_RATE_NBD : 0;
+}
+
 void check_whole(struct parser *p)
 {
     const struct section *site = parser_section(p, SECTION_SITE, "");
@@ -188,8 +211,10 @@ void check_whole(struct parser *p)
         parser_problem(p, 0, NULL, NULL, NULL, "there is no [site] section; it names this member");
     check_hub(p);
     check_peers(p);
-    for (unsigned i = 0; i < p->config->group_count; i++)
+    for (unsigned i = 0; i < p->config->group_count; i++) {
         check_group(p, &p->config->groups[i]);
+        settle_autos(p, &p->config->groups[i]);
+    }
     check_volumes(p);
     check_exports(p);
 }

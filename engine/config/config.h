@@ -23,7 +23,8 @@
 #define CONFIG_WORD_MAX  128 /* public keys, users, pools */
 #define CONFIG_PATH_MAX  1024
 #define CONFIG_ADDRS_MAX 4u
-#define CONFIG_READS_MAX 64u /* grants of one peer */
+#define CONFIG_READS_MAX 64u        /* grants of one peer */
+#define CONFIG_AUTO      UINT64_MAX /* "auto", while parsing: config_parse settles it */
 
 struct config_addr {
     char host[256];
@@ -50,6 +51,8 @@ struct config_volume {
 struct config_group {
     char name[NAME_MAX_LEN + 1];
     uint64_t interval_ns;         /* 0: on demand only */
+    uint64_t cut_bytes;           /* dirty bytes of captured volumes that start a cut; 0: never */
+    uint64_t seed_rate;           /* bytes read a second where nobody waits for it; 0: no limit */
     char freeze[CONFIG_PATH_MAX]; /* "" none; run before a cut, thaw after it, always */
     char thaw[CONFIG_PATH_MAX];
     uint64_t freeze_timeout_ns; /* of each command */
@@ -83,6 +86,7 @@ struct config {
         hash_key_file[CONFIG_PATH_MAX];
     uint64_t spool_budget, spool_reserve, delta_max;
     uint64_t export_memory;     /* bytes of requests in flight */
+    uint64_t seed_rate;         /* of all groups together; as the group's */
     unsigned workers;           /* 0: as many as processors */
     int compression;            /* zstd level, 0 stores */
     char hub[NAME_MAX_LEN + 1]; /* the peer that groups ship to; "" when there are no groups */

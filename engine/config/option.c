@@ -62,6 +62,9 @@ const struct option options[] = {
     {SECTION_SITE, "export-memory", OPTION_SIZE, SITE(export_memory), 0, 16 * MIB, TIB, "256MiB",
      .help = "Memory for requests on their way, of all connections to exports together. Each may "
              "take 4.1 MiB; who connects when it is used up is turned away."},
+    {SECTION_SITE, "seed-rate", OPTION_SIZE_NONE, SITE(seed_rate), 0, 64 * KIB, TIB, "none",
+     .help = "Bytes that all groups together read of their volumes in a second, where nobody waits "
+             "for it: see *seed-rate* of a group, which is a limit of its own."},
     {SECTION_SITE, "workers", OPTION_NUMBER, SITE(workers), 0, 0, 256, "0",
      .help = "Threads that hash, compress and encrypt. 0: one per processor."},
     {SECTION_SITE, "compression", OPTION_NUMBER, SITE(compression), 0, 0, 19, "1",
@@ -99,7 +102,23 @@ const struct option options[] = {
          "It still needs a restore key that opens it."},
 
     {SECTION_GROUP, "interval", OPTION_DURATION_NEVER, GROUP(interval_ns), 0, S, 7 * 86400 * S,
-     "5min", .help = "Time from the start of a cut to the next. *never*: only on *relais mark*."},
+     "auto",
+     .help =
+         "Time from the start of a cut to the next. *never*: only on *relais mark*. *auto*: 5 s "
+         "when all volumes of the group have *source = nbd*, because such a cut looks at "
+         "nothing but what was written; else 5 min, because all of a scanned volume is read."},
+    {SECTION_GROUP, "cut-bytes", OPTION_SIZE_NONE, GROUP(cut_bytes), 0, MIB, TIB, "none",
+     .help = "A cut also starts, before the interval is over, when about this much of the group's "
+             "volumes with *source = nbd* was written since the last one; but at most once a "
+             "second. It bounds what one recovery point can hold and a crash can make to be sealed "
+             "again."},
+    {SECTION_GROUP, "seed-rate", OPTION_SIZE_NONE, GROUP(seed_rate), 0, 64 * KIB, TIB, "auto",
+     .help = "Bytes of volumes that are read in a second while they are seeded, while the group "
+             "catches up after it fell behind, and while a volume with *source = scan* is scanned "
+             "without *freeze*: so that those who use the volumes keep most of their disk. What "
+             "somebody waits for is not held up: a cut of volumes with *source = nbd*, and a scan "
+             "under *freeze*. *auto*: 200 MiB when a volume of the group has *source = nbd*, else "
+             "*none*. Seeding 4 TiB of data at 200 MiB takes 6 hours."},
     {SECTION_GROUP, "freeze", OPTION_COMMAND, GROUP(freeze),
      .help = "Command that brings the volumes to rest for the scan, and keeps them there until "
              "*thaw*; run by /bin/sh. When it fails there is no cut, and the next interval tries "
@@ -136,6 +155,11 @@ const struct option *option_find(enum section_kind section, const char *name)
         if (options[i].section == section && strcmp(options[i].name, name) == 0)
             return &options[i];
     return NULL;
+}
+
+bool option_has_auto(const struct option *o)
+{
+    return o->value && strcmp(o->value, "auto") == 0;
 }
 
 /* Edit distance (Levenshtein) of two words, each cut off at 32 bytes. */

@@ -31,6 +31,7 @@ enum option_type {
     OPTION_PATH,           /* absolute */
     OPTION_COMMAND,        /* for /bin/sh -c */
     OPTION_SIZE,           /* uint64_t */
+    OPTION_SIZE_NONE,      /* same, or "none": 0 */
     OPTION_DURATION,       /* uint64_t, ns */
     OPTION_DURATION_NEVER, /* same, or "never": 0 */
     OPTION_NUMBER,         /* unsigned, or an int that is never negative */
@@ -53,7 +54,7 @@ struct option {
     size_t size;       /* of that member, or of one element of a list */
     size_t count;      /* lists: offset of the unsigned that counts */
     uint64_t min, max; /* numbers, sizes, durations */
-    const char *value; /* default; NULL: none */
+    const char *value; /* default; NULL: none; "auto": may be written too, gives CONFIG_AUTO */
     bool required;
     const char *kind; /* OPTION_KEY, OPTION_KEYS: "link", "sign", "restore" */
     const char *help;
@@ -61,6 +62,7 @@ struct option {
 extern const struct option options[];
 extern const size_t option_count;
 
+bool option_has_auto(const struct option *o);
 /* NULL when the section has no such option. */
 const struct option *option_find(enum section_kind section, const char *name);
 /* The word's nearest by edit distance, or NULL when none is near. */

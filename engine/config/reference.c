@@ -19,6 +19,8 @@ static const char *type_text(const struct option *o)
         return "COMMAND";
     case OPTION_SIZE:
         return "SIZE";
+    case OPTION_SIZE_NONE:
+        return "SIZE | none";
     case OPTION_DURATION:
         return "DURATION";
     case OPTION_DURATION_NEVER:
@@ -50,7 +52,7 @@ static const char *type_text(const struct option *o)
 static void print_bounds(const struct option *o)
 {
     char lo[UNITS_TEXT], hi[UNITS_TEXT];
-    if (o->type == OPTION_SIZE)
+    if (o->type == OPTION_SIZE || o->type == OPTION_SIZE_NONE)
         (void)printf(" %s to %s.", units_size(lo, o->min), units_size(hi, o->max));
     else if (o->type == OPTION_DURATION || o->type == OPTION_DURATION_NEVER)
         (void)printf(" %s to %s.", units_duration(lo, o->min), units_duration(hi, o->max));
@@ -68,7 +70,8 @@ void config_print_reference(void)
             const struct option *o = &options[i];
             if ((int)o->section != k)
                 continue;
-            (void)printf("*%s* = %s\n\t%s", o->name, type_text(o), o->help);
+            (void)printf("*%s* = %s%s\n\t%s", o->name, type_text(o),
+                         option_has_auto(o) ? " | auto" : "", o->help);
             print_bounds(o);
             if (o->required)
                 (void)printf(" Required.\n\n");

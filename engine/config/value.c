@@ -42,16 +42,21 @@ static int set_path(const struct option *o, char *dst, const char *value, struct
 
 static int set_size(const struct option *o, uint64_t *dst, const char *value, struct err *e)
 {
+    const char *none = o->type == OPTION_SIZE_NONE ? ", or none" : "";
     char lo[UNITS_TEXT], hi[UNITS_TEXT];
     uint64_t v;
+    if (*none && strcmp(value, "none") == 0) {
+        *dst = 0;
+        return 0;
+    }
     units_size(lo, o->min);
     units_size(hi, o->max);
     if (units_parse_size(&v, value) != 0)
         return err_set(e, ERR_CONFIG,
-                       "not a size; write a number and KiB, MiB, GiB or TiB, from %s to %s", lo,
-                       hi);
+                       "not a size; write a number and KiB, MiB, GiB or TiB, from %s to %s%s", lo,
+                       hi, none);
     if (v < o->min || v > o->max)
-        return err_set(e, ERR_CONFIG, "out of bounds; %s to %s is allowed", lo, hi);
+        return err_set(e, ERR_CONFIG, "out of bounds; %s to %s%s is allowed", lo, hi, none);
     *dst = v;
     return 0;
 }
@@ -247,6 +252,10 @@ static int set_list(const struct option *o, void *list, unsigned *count, const c
 int option_set(const struct option *o, void *base, const char *value, struct err *e)
 {
     void *dst = (char *)base + o->offset;
+    if (option_has_auto(o) && strcmp(value, "auto") == 0) {
+        *(uint64_t *)dst = CONFIG_AUTO;
+        return 0;
+    }
     switch (o->type) {
     case OPTION_NAME:
         return set_name(o, dst, value, e);
@@ -257,6 +266,7 @@ int option_set(const struct option *o, void *base, const char *value, struct err
     case OPTION_COMMAND:
         return set_text(o, dst, value, e);
     case OPTION_SIZE:
+    case OPTION_SIZE_NONE:
         return set_size(o, dst, value, e);
     case OPTION_DURATION:
     case OPTION_DURATION_NEVER:

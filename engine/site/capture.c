@@ -141,14 +141,27 @@ static int sync_backing(void *arg)
  * would succeed without it: so none does, until the volume is opened anew. */
 int capture_flush(struct capture *c)
 {
-    int res = c->sync_failed ? -EIO : rounds_join(&c->syncs, sync_backing, c);
-    if (res < 0 && res != -ECANCELED && !c->sync_failed) {
-        c->sync_failed = true;
-        log_error("volume %s: %s: syncing failed: %s; every flush fails from here on, because "
-                  "what was lost is not known; check the disk, then restart relaisd",
-                  c->name, c->path, strerror(-res));
+    bool failed = c->failed.code != ERR_OK;
+    int res = failed ? -EIO : rounds_join(&c->syncs, sync_backing, c);
+    if (res < 0 && res != -ECANCELED && c->failed.code == ERR_OK) {
+        (void)err_set(&c->failed, ERR_IO,
+                      "volume %s: %s: syncing failed: %s; every flush fails from here on, because "
+                      "what was lost is not known; check the disk and the volume's file system, "
+                      "then restart relaisd",
+                      c->name, c->path, strerror(-res));
+        log_error("%s", c->failed.text);
     }
     return res;
+}
+
+const struct err *capture_failed(const struct capture *c)
+{
+    return c->failed.code != ERR_OK ? &c->failed : NULL;
+}
+
+void capture_set_watch(struct capture *c, struct capture_watch *watch)
+{
+    c->watch = watch;
 }
 
 int capture_run(struct capture *c, uint64_t off, struct io_run *out)

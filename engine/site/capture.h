@@ -135,6 +135,16 @@ int capture_cool(struct capture *c, bool now, struct err *e);
 int capture_rest(struct capture *c, struct err *e);
 /* All of it is dirty, durably: history does not continue. Between two cuts. Errors: IO, SPACE. */
 int capture_all_dirty(struct capture *c, struct err *e);
+/* Wakes somebody once `left` more bytes were issued to be written, by all captures that share it.
+ */
+struct capture_watch {
+    int64_t left; /* not positive: it has woken, and rests until this is set again */
+    struct fiber_cond *wake;
+};
+/* Does not wait; the watch stays valid until capture_close. */
+void capture_set_watch(struct capture *c, struct capture_watch *watch);
+/* Why flushes fail, and all further ones will; or NULL. Does not wait. */
+const struct err *capture_failed(const struct capture *c);
 /* Bytes that are in no durable delta; what is so twice counts twice. Regions that are hot. Neither
  * waits. */
 uint64_t capture_dirty_bytes(const struct capture *c);

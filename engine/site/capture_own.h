@@ -34,7 +34,8 @@ struct capture {
     struct fiber_cond landed; /* one ended */
     struct fiber_cond room;   /* saved copies went, or the need for them */
     struct rounds syncs;
-    bool sync_failed;
+    struct err failed; /* of a sync; OK: none */
+    struct capture_watch *watch;
     /* A bit for each region: written to since the last cooling, and before. */
     uint8_t *recent, *before;
     uint64_t cooled; /* when, monotonic */

@@ -99,6 +99,16 @@ static void touch(struct capture *c, uint32_t region, uint32_t count)
         c->recent[i / 8] = (uint8_t)(c->recent[i / 8] | 1u << (i % 8));
 }
 
+static void watch(struct capture *c, uint64_t sectors)
+{
+    struct capture_watch *w = c->watch;
+    if (!w || w->left <= 0)
+        return;
+    w->left -= (int64_t)(sectors << SECTOR_SHIFT);
+    if (w->left <= 0)
+        fiber_wake_all(w->wake);
+}
+
 /* Waits until the range may be written, then marks it: from the last check to the return, and on to
  * the caller's submitting the backing write, nothing else runs. */
 static int takeoff(struct capture *c, struct flight *f, uint64_t off, uint64_t len)
@@ -125,6 +135,7 @@ static int takeoff(struct capture *c, struct flight *f, uint64_t off, uint64_t l
     if (fiber_cancelled())
         return -ECANCELED;
     dirty_add_range(c->dirty, first, end);
+    watch(c, end - first);
     *f = (struct flight){.next = c->flights, .first = first, .end = end, .cut = c->cut};
     if (c->flights)
         c->flights->prev = f;

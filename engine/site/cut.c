@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define SPACE_POLL (2 * IO_S)
+#define PACE_STEP  (200 * IO_MS)
 
 /* One cut under way. Its slot fibers take regions in volume order under `taking`, work on them in
  * parallel, and append them to the delta in the same order, by turns. */
@@ -276,17 +277,61 @@ static int append_in_turn(struct cut *c, struct taken *t, struct err *e)
     return res;
 }
 
+/* -- The pace: of what nobody waits for. Old content is kept while captured volumes are cut, and
+ * somebody stands still while a freeze lasts. -- */
+
+static bool is_paced(const struct cut *c, uint16_t volume)
+{
+    const struct indexes *x = c->spec->indexes;
+    return c->spec->catching_up ||
+           (!c->progress->frozen && volume < x->count && !x->volumes[volume].capture);
+}
+
+/* Before a slot is taken, which others could use meanwhile. In steps: the cut may end. */
+static int keep_pace(const struct cut *c, struct err *e)
+{
+    while (is_paced(c, c->walk.volume) && !c->failed && !c->early && !*c->spec->give_up) {
+        uint64_t now = io_now(fiber_io()), all = pace_wait(&c->spec->shop->pace, now);
+        uint64_t ns = c->spec->pace ? pace_wait(c->spec->pace, now) : 0;
+        if (ns < all)
+            ns = all;
+        if (ns == 0)
+            break;
+        if (fiber_sleep(ns < PACE_STEP ? ns : PACE_STEP) < 0)
+            return err_os(e, -ECANCELED, "group %s", c->spec->chain->group);
+    }
+    return 0;
+}
+
+static void note_read(const struct cut *c, const struct taken *t)
+{
+    const struct region *r = &t->slot->region;
+    const uint64_t *read = r->captured ? r->taken : r->present;
+    uint64_t now = io_now(fiber_io()), bytes = 0;
+    if (r->hole || !is_paced(c, t->at.volume))
+        return;
+    for (uint32_t i = 0; i < REGION_SECTORS / 64; i++)
+        bytes += (uint64_t)__builtin_popcountll(read[i]) << SECTOR_SHIFT;
+    if (c->spec->pace)
+        pace_note(c->spec->pace, now, bytes);
+    pace_note(&c->spec->shop->pace, now, bytes);
+}
+
 static void slot_fiber(void *arg)
 {
     struct cut *c = arg;
     for (;;) {
         struct err e = ERR_INIT;
         struct taken t;
-        int res = take(c, &t, &e);
+        int res = keep_pace(c, &e);
+        if (res == 0)
+            res = take(c, &t, &e);
         if (res > 0) {
             res = walk_read(&c->walk, &t.at, t.slot, &e);
             if (--c->reading == 0)
                 fiber_wake_all(&c->read);
+            if (res == 0)
+                note_read(c, &t);
             if (res == 0)
                 res = process(c, &t, &e);
             if (res == 0)
@@ -417,6 +462,7 @@ static int run(struct cut *c, struct err *e)
         c->stretch_spec.cut_time = fiber_io()->ops->wall(fiber_io());
         walk_cut(&c->walk, !c->spec->catching_up);
         c->cutting = true;
+        c->progress->began = io_now(fiber_io());
         c->progress->total = c->walk.total;
         if (!c->spec->indexes->scans)
             freeze_end(c->spec->config, c->spec->chain->state_dir, &c->progress->frozen);

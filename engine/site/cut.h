@@ -18,6 +18,7 @@ struct cut_spec {
     const struct config_group *config;
     const char *label;
     bool catching_up;
+    struct pace *pace;   /* of the group, or NULL; the shop's applies too */
     const bool *give_up; /* becomes true: ends as failed, soon */
 };
 
@@ -30,6 +31,7 @@ enum cut_end {
 /* What status shows of the one under way. */
 struct cut_progress {
     uint64_t done, total; /* bytes of the volumes looked at */
+    uint64_t began;       /* to look at them, monotonic */
     bool frozen, waiting_for_space;
 };
 

@@ -16,6 +16,8 @@
 #define CATCH_UP SAVED_MAX
 /* Cuts in a row that captured volumes outran until those who wait for a mark are told. */
 #define OVERRUNS_TOLD 4
+/* Between the starts of two cuts that what is dirty made due. */
+#define CUT_GAP IO_S
 
 struct group_mark {
     struct group_mark *next;
@@ -40,7 +42,12 @@ int group_open(struct group *g, const struct config *config, const struct config
     if (res < 0)
         return res;
     indexes_init(&g->indexes, &g->chain, own, hash_key);
+    g->pace.rate = own->seed_rate;
+    g->written.wake = &g->wanted;
     res = indexes_open_captures(&g->indexes, e);
+    for (uint16_t i = 0; i < g->indexes.count && res == 0 && own->cut_bytes > 0; i++)
+        if (g->indexes.volumes[i].capture)
+            capture_set_watch(g->indexes.volumes[i].capture, &g->written);
     if (res < 0) {
         indexes_done(&g->indexes);
         keyring_done(&g->keyring);
@@ -240,9 +247,11 @@ static int pass(struct group *g, bool *complete, struct err *e)
                             .keyring = &g->keyring,
                             .config = g->config,
                             .label = "",
+                            .pace = &g->pace,
                             .give_up = &g->give_up};
     char label[LABEL_MAX_LEN + 1] = "";
     int res = settle(g, e);
+    bool first;
     *complete = false;
     if (res < 0) {
         g->last = (struct cut_result){.end = CUT_FAILED};
@@ -253,26 +262,49 @@ static int pass(struct group *g, bool *complete, struct err *e)
     if (!spec.catching_up)
         (void)snprintf(label, sizeof label, "%s", take_marks(g));
     spec.label = label;
+    first = chain_complete_rp(&g->chain) == 0;
     g->cutting = true;
     res = cut_run(&spec, &g->progress, &g->last, e);
     g->cutting = false;
     g->catch_up = res < 0 && (g->last.frozen_too_long || g->last.no_space || g->last.overrun);
     *complete = res == 0 && g->last.end == CUT_COMPLETE;
     note_result(g, res, e);
+    if (*complete && first) {
+        g->first_rp = g->last.rp;
+        log_notice("group %s: RP %" PRIu64 " is its first complete recovery point: seeding is done",
+                   g->config->name, g->first_rp);
+    }
     if (*complete)
         answer_marks(g, false, 0, g->last.rp, e);
     return res;
 }
 
-/* Until the next cut is due, a mark or a turn is wanted. */
-static void wait_due(struct group *g, uint64_t due)
+/* Whether as much is dirty as starts a cut. If not, writers will wake us: when they may have made
+ * it as much, but not for every write where the same is written again and again. */
+static bool enough_dirty(struct group *g)
+{
+    uint64_t limit = g->config->cut_bytes, dirty, left;
+    if (limit == 0)
+        return false;
+    dirty = indexes_captured_dirty(&g->indexes);
+    if (dirty >= limit)
+        return true;
+    left = limit - dirty > limit / 16 ? limit - dirty : limit / 16;
+    g->written.left = (int64_t)left;
+    return false;
+}
+
+/* Until the next cut is due, a mark or a turn is wanted. What is dirty makes a cut due earlier, but
+ * not one right after the other. */
+static void wait_due(struct group *g, uint64_t started, uint64_t due)
 {
     struct io *io = fiber_io();
     while (!g->stopping && !turn_wanted(g) && !g->marks) {
         uint64_t now = io_now(io);
-        if (now >= due)
+        uint64_t wake = due > started + CUT_GAP && enough_dirty(g) ? started + CUT_GAP : due;
+        if (now >= wake)
             return;
-        (void)fiber_wait(&g->wanted, due == FIBER_FOREVER ? FIBER_FOREVER : due - now);
+        (void)fiber_wait(&g->wanted, wake == FIBER_FOREVER ? FIBER_FOREVER : wake - now);
         if (fiber_cancelled())
             return;
     }
@@ -300,7 +332,7 @@ static bool after_failure(struct group *g, int res, uint64_t *retry, const struc
     answer_marks(g, true, res, 0, e);
     if (g->last.frozen_too_long)
         return false;
-    if (g->config->interval_ns == 0 && !turn_wanted(g))
+    if (g->config->interval_ns == 0 && g->config->cut_bytes == 0 && !turn_wanted(g))
         return false; /* whoever asked knows */
     wait_retry(g, retry);
     return true;
@@ -320,7 +352,7 @@ static void group_fiber(void *arg)
         bool complete;
         int res;
         if (!due_now)
-            wait_due(g, interval > 0 ? started + interval : FIBER_FOREVER);
+            wait_due(g, started, interval > 0 ? started + interval : FIBER_FOREVER);
         if (g->stopping || fiber_cancelled())
             break;
         if (turn_wanted(g) && !g->marks && interval == 0) {
@@ -377,8 +409,29 @@ void group_stop(struct group *g)
 
 /* -- Status -- */
 
+static const struct err *failed_volume(const struct group *g)
+{
+    const struct err *failed = NULL;
+    for (uint16_t i = 0; i < g->indexes.count && !failed; i++)
+        if (g->indexes.volumes[i].capture)
+            failed = capture_failed(g->indexes.volumes[i].capture);
+    return failed;
+}
+
+/* How long the pass under way goes on, as fast as it went so far; 0: unknown. */
+static uint64_t pass_eta(const struct group *g)
+{
+    const struct cut_progress *p = &g->progress;
+    uint64_t elapsed = g->cutting && p->began > 0 ? io_now(fiber_io()) - p->began : 0;
+    if (elapsed < IO_S || p->done == 0 || p->done >= p->total)
+        return 0;
+    return (uint64_t)((double)elapsed * (double)(p->total - p->done) / (double)p->done);
+}
+
 static const char *state_word(const struct group *g, uint64_t lag)
 {
+    if (failed_volume(g))
+        return "disk-failed";
     if (g->broken.code != ERR_OK)
         return "broken";
     if (g->progress.waiting_for_space || (g->error.code == ERR_SPACE && !g->progress.frozen))
@@ -400,7 +453,8 @@ static const char *state_word(const struct group *g, uint64_t lag)
 
 void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out)
 {
-    const struct err *error = g->broken.code != ERR_OK ? &g->broken : &g->error;
+    const struct err *failed = failed_volume(g);
+    const struct err *error = failed ? failed : g->broken.code != ERR_OK ? &g->broken : &g->error;
     uint64_t bytes, rps;
     struct digest tip;
     int64_t cut;
@@ -424,4 +478,10 @@ void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out)
     out->scan_total = g->cutting ? g->progress.total : 0;
     out->eta_ns = rate > 0 ? (uint64_t)((double)bytes / (double)rate * 1e9) : 0;
     out->interval_ns = g->config->interval_ns;
+    out->first_rp = g->first_rp;
+    out->pass_eta_ns = pass_eta(g);
+    out->seed_rate = g->pace.rate;
+    if (g->shop->pace.rate > 0 && (out->seed_rate == 0 || g->shop->pace.rate < out->seed_rate))
+        out->seed_rate = g->shop->pace.rate;
+    out->dirty_bytes = indexes_captured_dirty(&g->indexes);
 }

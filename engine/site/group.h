@@ -2,15 +2,13 @@
  * when somebody asks.
  *
  * State words, as status shows them; the first that applies:
- *   broken           the hub's history cannot be continued, or recovery needs a person: see error
- *   spool-full       sealing waits for space
- *   frozen-too-long  a cut was given up for holding the freeze; catching up, then trying again
- *   seeding          no complete RP exists yet
- *   scanning         a scan is under way
- *   offline          the hub is not reachable
- *   shipping         sealed RPs are on their way
- *   sealed           sealed RPs wait for their turn on the link
- *   idle             the hub has everything */
+ *   disk-failed      a sync of a captured volume failed: its flushes fail until a restart, see
+ * error broken           the hub's history cannot be continued, or recovery needs a person: see
+ * error spool-full       sealing waits for space frozen-too-long  a cut was given up for holding
+ * the freeze; catching up, then trying again seeding          no complete RP exists yet scanning a
+ * scan is under way offline          the hub is not reachable shipping         sealed RPs are on
+ * their way sealed           sealed RPs wait for their turn on the link idle             the hub
+ * has everything */
 #ifndef RELAIS_GROUP_H
 #define RELAIS_GROUP_H
 
@@ -31,9 +29,12 @@ struct group {
     struct group_mark *marks; /* waiting for their cut, oldest first */
     unsigned visitors;        /* fibers of others inside group_mark and group_wait_committed */
     bool cutting, stopping, give_up;
-    bool catch_up;     /* the next pass freezes nothing: much is to be shipped */
-    unsigned too_long; /* cuts in a row that held the freeze too long */
-    unsigned overruns; /* cuts in a row that captured volumes outran */
+    bool catch_up;                /* the next pass freezes nothing: much is to be shipped */
+    unsigned too_long;            /* cuts in a row that held the freeze too long */
+    unsigned overruns;            /* cuts in a row that captured volumes outran */
+    struct pace pace;             /* seed-rate */
+    struct capture_watch written; /* cut-bytes */
+    uint64_t first_rp;            /* the group's first complete RP, when it was made since start */
     struct cut_progress progress;
     struct cut_result last;
     struct err error;                  /* why the last cut failed; OK when it did not */

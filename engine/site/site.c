@@ -106,6 +106,7 @@ int site_start(struct site **out, const struct config *config, const struct site
     s->config = config;
     spool_init(&s->spool, config->spool_dir, config->spool_budget, config->spool_reserve);
     workshop_init(&s->shop, &s->spool, keys->sign, config->compression, config->delta_max, slots);
+    s->shop.pace.rate = config->seed_rate;
     s->groups = err_calloc(config->group_count, sizeof(struct group *));
     s->status = err_calloc(config->group_count, sizeof *s->status);
     s->status_list = err_calloc(config->group_count, sizeof(Relais__GroupStatus *));

@@ -5,6 +5,7 @@
 
 #include "bufpool.h"
 #include "key.h"
+#include "pace.h"
 #include "region.h"
 #include "spool.h"
 
@@ -27,6 +28,7 @@ struct workshop {
     struct slot *slots, *free_slots;
     struct fiber_cond slot_freed;
     struct bufpool parts;
+    struct pace pace; /* of what nobody waits for */
     unsigned cuts;
     struct fiber_cond cut_ended;
 };

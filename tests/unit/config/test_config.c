@@ -82,6 +82,51 @@ static void a_small_file_gets_defaults(void **state)
     config_free(c);
 }
 
+/* A cut of captured volumes costs what was written, a scan all of the volume. */
+static void what_is_auto_depends_on_the_volumes(void **state)
+{
+    static const char nbd[] = "[volume records/wal]\npath = /w\nsource = nbd\nexport = unix:/x\n";
+    char text[4096];
+    struct heard h;
+    struct err e;
+    struct config *c;
+    (void)state;
+    (void)snprintf(text, sizeof text, SITE PEER "[group records]\n%s", nbd);
+    c = parse(text, &h, &e);
+    if (!c)
+        fail_msg("%s", h.all);
+    assert_true(c->groups[0].interval_ns == UINT64_C(5000000000));
+    assert_true(c->groups[0].seed_rate == 200 * MIB && c->groups[0].cut_bytes == 0);
+    assert_true(c->seed_rate == 0);
+    config_free(c);
+    (void)snprintf(text, sizeof text, GOOD "%s", nbd);
+    c = parse(text, &h, &e);
+    assert_non_null(c);
+    assert_true(c->groups[0].interval_ns == UINT64_C(300000000000));
+    assert_true(c->groups[0].seed_rate == 200 * MIB);
+    config_free(c);
+    c = parse(GOOD, &h, &e);
+    assert_non_null(c);
+    assert_true(c->groups[0].seed_rate == 0);
+    config_free(c);
+    (void)snprintf(text, sizeof text,
+                   SITE "seed-rate = 1GiB\n" PEER
+                        "[group records]\ninterval = auto\nseed-rate = none\ncut-bytes = 64MiB\n%s",
+                   nbd);
+    c = parse(text, &h, &e);
+    assert_non_null(c);
+    assert_true(c->groups[0].interval_ns == UINT64_C(5000000000));
+    assert_true(c->groups[0].seed_rate == 0 && c->groups[0].cut_bytes == 64 * MIB);
+    assert_true(c->seed_rate == GIB);
+    config_free(c);
+    assert_null(parse(SITE PEER "[group records]\ncut-bytes = 64MiB\n"
+                                "[volume records/data]\npath = /d\n",
+                      &h, &e));
+    assert_string_equal(h.first, "[group records] cut-bytes: the group has no volume with source = "
+                                 "nbd, and what others write is not known before a scan; remove "
+                                 "it");
+}
+
 static void every_option_arrives(void **state)
 {
     struct heard h;
@@ -525,6 +570,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_small_file_gets_defaults),
+        cmocka_unit_test(what_is_auto_depends_on_the_volumes),
         cmocka_unit_test(every_option_arrives),
         cmocka_unit_test(each_wrong_line_says_what_would_be_right),
         cmocka_unit_test(all_problems_are_told_and_the_first_is_returned),

@@ -4,6 +4,7 @@
 #include "group.h"
 #include "site_fixture.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +24,10 @@ struct scene {
     struct err err;
     bool stop;
     unsigned sabotage; /* exact cuts that are still to be broken */
+    const struct io_ops *real;
 };
+
+static struct scene *sabotaged;
 
 static void up(struct scene *s)
 {
@@ -228,9 +232,196 @@ static void a_freeze_lasts_for_the_instant_of_the_cut(void **state)
     with_scene(thawed);
 }
 
+static void write_at(struct scene *s, uint64_t off, uint32_t len, uint8_t with)
+{
+    uint8_t *p = err_malloc(len);
+    memset(p, with, len);
+    assert_int_equal(capture_write(its(s), p, len, off, 0), 0);
+    free(p);
+}
+
+static void by_bytes(void *arg)
+{
+    struct scene *s = arg;
+    uint64_t rp, began;
+    s->f->group.interval_ns = 3600 * IO_S;
+    s->f->group.cut_bytes = 2 * MIB;
+    fixture_captured(s->f, "data", 8 * MIB);
+    up(s);
+    rp = mark(s, "");
+    for (unsigned i = 0; i < 100; i++) /* the same again is no more */
+        write_at(s, 0, 1 * MIB, (uint8_t)(i + 1));
+    (void)fiber_sleep(1200 * IO_MS);
+    assert_int_equal(chain_complete_rp(&s->g.chain), rp);
+    began = io_now(fiber_io());
+    write_at(s, 4 * MIB, 1 * MIB, 1);
+    while (chain_complete_rp(&s->g.chain) == rp)
+        (void)fiber_sleep(10 * IO_MS);
+    assert_true(io_now(fiber_io()) - began < 5 * IO_S);
+    assert_true(replay_upto(&s->replay, s->f, rp + 1));
+    assert_true(replay_equals(&s->replay, s->f, 0, 0));
+    assert_int_equal(capture_dirty_bytes(its(s)), 0);
+    down(s);
+}
+
+static void enough_that_was_written_starts_a_cut(void **state)
+{
+    (void)state;
+    with_scene(by_bytes);
+}
+
+static void too_much_fiber(void *arg)
+{
+    struct scene *s = arg;
+    for (unsigned i = 0; !s->stop; i++) {
+        write_at(s, 0, 4 * MIB, (uint8_t)i);
+        (void)fiber_sleep(5 * IO_MS);
+    }
+}
+
+static void too_much(void *arg)
+{
+    struct scene *s = arg;
+    struct fiber *writer;
+    uint64_t rp;
+    s->f->group.cut_bytes = 1 * MIB;
+    fixture_captured(s->f, "data", 8 * MIB);
+    up(s);
+    rp = mark(s, "");
+    s->stop = false;
+    writer = fiber_spawn(fiber_io(), "writer", too_much_fiber, s);
+    (void)fiber_sleep(3500 * IO_MS);
+    write_no_more(s, writer);
+    rp = chain_complete_rp(&s->g.chain) - rp;
+    assert_in_range(rp, 2, 4); /* once a second, though it is always due */
+    down(s);
+}
+
+static void cuts_for_what_was_written_are_a_second_apart(void **state)
+{
+    (void)state;
+    with_scene(too_much);
+}
+
+static void at_a_rate(void *arg)
+{
+    struct scene *s = arg;
+    Relais__GroupStatus status;
+    struct fiber *writer;
+    uint64_t began = io_now(fiber_io()), rp = 0, paced;
+    s->f->config.compression = 0;
+    s->f->config.delta_max = 8 * MIB;
+    s->f->group.interval_ns = 3600 * IO_S;
+    s->f->group.seed_rate = 16 * MIB;
+    fixture_captured(s->f, "data", 40 * MIB);
+    fixture_fill(s->f, 0, 0, 40 * MIB, 1);
+    up(s);
+    writer = write_on(s);
+    (void)fiber_sleep(1500 * IO_MS);
+    group_status(&s->g, 0, &status);
+    assert_string_equal(status.state, "seeding");
+    assert_in_range(status.scan_done, 8 * MIB,
+                    36 * MIB); /* slots read one region beyond the rate */
+    assert_in_range(status.pass_eta_ns, IO_S / 10, 10 * IO_S);
+    assert_true(status.seed_rate == 16 * MIB && status.complete_rp == 0 && status.first_rp == 0);
+    rp = mark(s, "first");
+    paced = io_now(fiber_io()) - began;
+    assert_in_range(paced, 1600 * IO_MS, 10 * IO_S); /* 40 MiB, less what is on its way at once */
+    group_status(&s->g, 0, &status);
+    assert_int_equal(status.first_rp, s->replay.complete_rps == 1 ? rp : status.first_rp);
+    assert_true(status.first_rp > 1 && status.first_rp <= rp);
+    began = io_now(fiber_io());
+    (void)mark(s, "a cut is not held up");
+    write_no_more(s, writer);
+    assert_true(io_now(fiber_io()) - began < 2 * IO_S);
+    down(s);
+}
+
+static void seeding_leaves_the_disk_to_those_who_use_it(void **state)
+{
+    (void)state;
+    with_scene(at_a_rate);
+}
+
+static void scanned_at_a_rate(void *arg)
+{
+    struct scene *s = arg;
+    uint64_t began;
+    s->f->group.seed_rate = 16 * MIB;
+    fixture_volume(s->f, "archive", 40 * MIB);
+    fixture_fill(s->f, 0, 0, 32 * MIB, 1);
+    up(s);
+    began = io_now(fiber_io());
+    (void)mark(s, "");
+    assert_in_range(io_now(fiber_io()) - began, 1200 * IO_MS, 10 * IO_S);
+    assert_true(replay_equals(&s->replay, s->f, 0, 0));
+    s->g.pace.rate = 0;
+    s->shop.pace.rate = 16 * MIB; /* the site's holds as well */
+    began = io_now(fiber_io());
+    (void)mark(s, "");
+    assert_in_range(io_now(fiber_io()) - began, 1200 * IO_MS, 10 * IO_S);
+    fixture_text(s->f->group.freeze, sizeof s->f->group.freeze, "true");
+    fixture_text(s->f->group.thaw, sizeof s->f->group.thaw, "true");
+    began = io_now(fiber_io());
+    (void)mark(s, "somebody stands still");
+    assert_true(io_now(fiber_io()) - began < IO_S);
+    down(s);
+}
+
+static void a_scan_keeps_the_rate_unless_somebody_stands_still(void **state)
+{
+    (void)state;
+    with_scene(scanned_at_a_rate);
+}
+
+static void failing_sync(struct io *io, struct io_req *req, int fd, bool data_only)
+{
+    struct scene *s = sabotaged;
+    s->real->sync(io, req, fd == its(s)->fd ? -1 : fd, data_only);
+}
+
+static void sync_fails(void *arg)
+{
+    struct scene *s = arg;
+    struct io *io = fiber_io();
+    struct io_ops ops = *io->ops;
+    Relais__GroupStatus status;
+    fixture_captured(s->f, "data", 8 * MIB);
+    up(s);
+    (void)mark(s, "");
+    sabotaged = s;
+    s->real = io->ops;
+    ops.sync = failing_sync;
+    io->ops = &ops;
+    write_at(s, 0, 4096, 1);
+    assert_int_equal(capture_flush(its(s)), -EBADF);
+    io->ops = s->real;
+    assert_int_equal(capture_flush(its(s)), -EIO); /* what was lost stays lost */
+    group_status(&s->g, 0, &status);
+    assert_string_equal(status.state, "disk-failed");
+    assert_non_null(strstr(status.error, "restart relaisd"));
+    down(s);
+    up(s);
+    group_status(&s->g, 0, &status);
+    assert_string_not_equal(status.state, "disk-failed");
+    assert_int_equal(capture_dirty_bytes(its(s)), REGION_SIZE); /* nothing of it counts as safe */
+    down(s);
+}
+
+static void a_sync_that_failed_is_in_the_status_until_a_restart(void **state)
+{
+    (void)state;
+    with_scene(sync_fails);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(enough_that_was_written_starts_a_cut),
+        cmocka_unit_test(cuts_for_what_was_written_are_a_second_apart),
+        cmocka_unit_test(seeding_leaves_the_disk_to_those_who_use_it),
+        cmocka_unit_test(a_scan_keeps_the_rate_unless_somebody_stands_still),
+        cmocka_unit_test(a_sync_that_failed_is_in_the_status_until_a_restart),
         cmocka_unit_test(a_volume_in_use_is_seeded_and_then_cut),
         cmocka_unit_test(a_group_of_both_kinds_is_cut_at_its_interval),
         cmocka_unit_test(a_cut_that_was_outrun_is_made_after_catching_up),
