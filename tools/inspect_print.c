@@ -48,6 +48,9 @@ static void text_identity(const struct inspection *it, FILE *out)
     fprintf(out, "digest      %s\n", hex);
     digest_hex(hex, &m->parent);
     fprintf(out, "parent      %s\n", m->rp_first == 1 ? "none: this is the first" : hex);
+    digest_hex(hex, &m->stands_for);
+    if (m->rp_first < m->rp)
+        fprintf(out, "stands for  %s\n", hex);
 }
 
 static void text_tables(const struct manifest *m, FILE *out)
@@ -216,6 +219,8 @@ static json_t *json_summary(const struct inspection *it)
     set(o, "cut_time_ns", json_integer(m->cut_time));
     set(o, "digest", hex_string(it->digest.b, DIGEST_LEN));
     set(o, "parent", m->rp_first == 1 ? json_null() : hex_string(m->parent.b, DIGEST_LEN));
+    set(o, "stands_for",
+        m->rp_first == m->rp ? json_null() : hex_string(m->stands_for.b, DIGEST_LEN));
     set(o, "volumes", json_volumes(m));
     set(o, "sources", json_sources(m));
     set(o, "data_keys", json_keys(m));

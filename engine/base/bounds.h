@@ -35,7 +35,8 @@
 #define INDEX_MAX        (16 * MIB)              /* encoded index of one delta */
 #define EXTENTS_MAX      (512u * 1024u)          /* index entries of one delta */
 #define MANIFEST_MAX     (60 * KIB)              /* fits one message of the link */
-#define SOURCES_MAX      64u                     /* deltas merged into one */
+#define SOURCES_MAX      512u                    /* deltas merged into one */
+#define DATA_KEYS_MAX    64u                     /* data keys of a delta */
 #define READERS_MAX      16u                     /* public keys a data key is wrapped for */
 #define DATA_KEY_LIFE_NS (UINT64_C(3600) * 1000000000u)
 

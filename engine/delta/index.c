@@ -1,10 +1,12 @@
 /* The encoding is drawn in docs/FORMAT.md, "Index". Positions are stored as gaps, so order and the
- * absence of overlaps need no check: what is not so cannot be written down. */
+ * absence of overlaps within a source and volume need no check: what is not so cannot be written
+ * down. */
 #include "index.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-/* Fields of an entry's first number: kind, codec, "a volume number follows", gap. */
+/* Fields of an entry's first number: kind, codec, "volume and source follow", gap. */
 #define HEAD_KIND_MASK   3u
 #define HEAD_CODEC_SHIFT 2
 #define HEAD_CODEC_MASK  3u
@@ -57,15 +59,21 @@ static void encode(struct index_writer *w, const struct index_entry *entry)
                                   (uint64_t)entry->codec << HEAD_CODEC_SHIFT | entry->kind);
     if (w->last_opens)
         bytes_put_varint(&w->out, entry->volume);
-    bytes_put_varint(&w->out, entry->sectors - 1);
-    if (w->sources > 1)
+    if (w->last_opens && w->sources > 1)
         bytes_put_varint(&w->out, entry->source);
+    bytes_put_varint(&w->out, entry->sectors - 1);
     if (entry->kind == EXTENT_ZERO)
         return;
     bytes_put_varint(&w->out, entry->sealed_len);
     if (entry->kind == EXTENT_PATCH)
         bytes_put_varint(&w->out, entry->base_rp);
     bytes_put(&w->out, entry->tag, SEAL_TAG_LEN);
+}
+
+/* Whether a run of entries by gaps begins: of another source or volume, which come in order. */
+static bool opens(const struct index_entry *last, uint64_t volume, uint64_t source)
+{
+    return source > last->source || (source == last->source && volume > last->volume);
 }
 
 static bool joins(const struct index_entry *last, const struct index_entry *entry)
@@ -79,8 +87,9 @@ bool index_append(struct index_writer *w, struct index_entry *entry)
 {
     bool first = w->count == 0;
     ASSERT(!impossible(entry) && entry->source < w->sources);
-    ASSERT(first || entry->volume > w->last.volume ||
-           (entry->volume == w->last.volume && entry->sector >= end_of(&w->last)));
+    ASSERT(first || opens(&w->last, entry->volume, entry->source) ||
+           (entry->source == w->last.source && entry->volume == w->last.volume &&
+            entry->sector >= end_of(&w->last)));
     entry->place = w->last.place + w->last.sealed_len;
     if (!first && joins(&w->last, entry)) {
         /* Room is always there: the new form of the last entry is ENTRY_LEN_MAX at most. */
@@ -93,7 +102,7 @@ bool index_append(struct index_writer *w, struct index_entry *entry)
     /* Two, so that the last entry can still grow by joining. */
     if (w->count == EXTENTS_MAX || w->out.len + 2 * ENTRY_LEN_MAX > INDEX_MAX)
         return false;
-    w->last_opens = first || entry->volume != w->last.volume;
+    w->last_opens = first || opens(&w->last, entry->volume, entry->source);
     w->last_from = w->last_opens ? 0 : end_of(&w->last);
     w->last_at = w->out.len;
     w->last = *entry;
@@ -119,39 +128,50 @@ static int refuse(const struct index_reader *r, const char *why, struct err *e)
     return err_set(e, ERR_INPUT, "index entry %u of %u: %s", r->seen + 1, r->count, why);
 }
 
-/* Volume, sector and sectors: where the extent lies. NULL, or what is wrong. */
+/* Volume and source of an entry that opens. NULL, or what is wrong. */
+static const char *decode_opening(struct index_reader *r, struct index_entry *out)
+{
+    uint64_t volume = bytes_get_varint(&r->in);
+    uint64_t source = r->sources > 1 ? bytes_get_varint(&r->in) : 0;
+    if (volume >= r->volumes)
+        return "its volume is not in the manifest";
+    if (source >= r->sources)
+        return "its source is not in the manifest";
+    if (r->seen > 0 && !opens(&r->last, volume, source))
+        return "its volume or source is out of order";
+    out->volume = (uint16_t)volume;
+    out->source = (uint16_t)source;
+    return NULL;
+}
+
+/* Source, volume, sector and sectors: where the extent lies. NULL, or what is wrong. */
 static const char *decode_where(struct index_reader *r, uint64_t head, struct index_entry *out)
 {
-    uint64_t gap = head >> HEAD_GAP_SHIFT, from = 0, volume, sectors;
+    uint64_t gap = head >> HEAD_GAP_SHIFT, from = 0, sectors;
     if (head & HEAD_OPENS) {
-        volume = bytes_get_varint(&r->in);
-        if (volume >= r->volumes)
-            return "its volume is not in the manifest";
-        if (r->seen > 0 && volume <= r->last.volume)
-            return "its volume is out of order";
+        const char *why = decode_opening(r, out);
+        if (why)
+            return why;
     } else {
         if (r->seen == 0)
             return "the first one must name its volume";
-        volume = r->last.volume;
+        out->volume = r->last.volume;
+        out->source = r->last.source;
         from = end_of(&r->last);
     }
     sectors = bytes_get_varint(&r->in);
     /* Each is checked before the sum, which then cannot overflow. */
     if (gap >= VOLUME_SECTORS || sectors >= UINT32_MAX || from + gap + sectors + 1 > VOLUME_SECTORS)
         return "it lies beyond the largest volume";
-    out->volume = (uint16_t)volume;
     out->sector = (uint32_t)(from + gap);
     out->sectors = (uint32_t)sectors + 1;
     return NULL;
 }
 
-/* The rest: source, sealed length, base, tag. */
+/* The rest: sealed length, base, tag. */
 static const char *decode_what(struct index_reader *r, struct index_entry *out)
 {
-    uint64_t source = r->sources > 1 ? bytes_get_varint(&r->in) : 0, len;
-    if (source >= r->sources)
-        return "its source is not in the manifest";
-    out->source = (uint16_t)source;
+    uint64_t len;
     if (out->kind == EXTENT_ZERO)
         return NULL;
     len = bytes_get_varint(&r->in);
@@ -205,4 +225,28 @@ int index_next(struct index_reader *r, struct index_entry *out, struct err *e)
     r->last = *out;
     r->seen++;
     return 1;
+}
+
+int index_split(const struct index_reader *start, struct index_reader **starts, uint16_t *count,
+                struct err *e)
+{
+    struct index_reader r = *start, before = r;
+    struct index_reader *found = err_calloc(start->sources, sizeof *found);
+    struct index_entry entry;
+    uint16_t n = 0, source = 0;
+    int res;
+    ASSERT(start->seen == 0);
+    while ((res = index_next(&r, &entry, e)) > 0) {
+        if (n == 0 || entry.source != source)
+            found[n++] = before; /* sources ascend: never more than there are */
+        source = entry.source;
+        before = r;
+    }
+    if (res < 0) {
+        free(found);
+        return res;
+    }
+    *starts = found;
+    *count = n;
+    return 0;
 }

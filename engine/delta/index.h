@@ -1,8 +1,10 @@
 /* index.h: the list of a delta's extents, in order, 20-odd bytes each.
  *
- * Entries are strictly ascending by (volume, sector) and do not overlap; both sides enforce it. The
- * sealed bytes lie in the delta in entry order, back to back, so an entry's place is the sum of the
- * lengths before it. Encoding in FORMAT.md. Pure. */
+ * Entries are strictly ascending by (source, volume, sector), and those of one source do not
+ * overlap; both sides enforce it. Only a merged delta has several sources, the oldest first: where
+ * two of them overlap, the later one is what the volume holds. The sealed bytes lie in the delta in
+ * entry order, back to back, so an entry's place is the sum of the lengths before it. Encoding in
+ * FORMAT.md. Pure. */
 #ifndef RELAIS_INDEX_H
 #define RELAIS_INDEX_H
 
@@ -31,7 +33,7 @@ struct index_writer {
     uint16_t sources;
     uint64_t last_from; /* where on its volume the entry before the last ended */
     size_t last_at;     /* where in `out` the last entry starts */
-    bool last_opens;    /* the last entry is the first of its volume */
+    bool last_opens;    /* the last entry is the first of its source and volume */
 };
 /* data_start: place of the first sealed byte. sources: how many the manifest will list (an entry
  * names its source only when there are several). Nothing is allocated before the first append. */
@@ -56,5 +58,10 @@ void index_reader_init(struct index_reader *r, const void *p, size_t len, uint32
                        uint16_t volumes, uint16_t sources, uint64_t data_start, uint64_t data_end);
 /* 1 and an entry, 0 at the (checked) end, or a negative code (INPUT, with the entry's number). */
 int index_next(struct index_reader *r, struct index_entry *out, struct err *e);
+/* Reads a whole index from its start and returns a reader for each source that has entries, oldest
+ * first, placed before the first of them: for whoever must see the newest first. Each reads on into
+ * the next source. *starts is the caller's to free. Errors: as index_next. */
+int index_split(const struct index_reader *start, struct index_reader **starts, uint16_t *count,
+                struct err *e);
 
 #endif

@@ -44,6 +44,8 @@ static int get_scalars(struct manifest *m, struct bytes_in *in, struct err *e)
     m->rp_first = bytes_get_u64(in);
     m->rp = bytes_get_u64(in);
     bytes_get(in, m->parent.b, DIGEST_LEN);
+    if (m->rp_first < m->rp)
+        bytes_get(in, m->stands_for.b, DIGEST_LEN);
     m->cut_time = (int64_t)bytes_get_u64(in);
     m->extents = bytes_get_u32(in);
     m->plain_bytes = bytes_get_u64(in);
@@ -152,6 +154,8 @@ static void put_scalars(struct bytes_out *out, const struct manifest *m)
     bytes_put_u64(out, m->rp_first);
     bytes_put_u64(out, m->rp);
     bytes_put(out, m->parent.b, DIGEST_LEN);
+    if (m->rp_first < m->rp)
+        bytes_put(out, m->stands_for.b, DIGEST_LEN);
     bytes_put_u64(out, (uint64_t)m->cut_time);
     bytes_put_u32(out, m->extents);
     bytes_put_u64(out, m->plain_bytes);
@@ -251,6 +255,11 @@ int manifest_verify(const void *p, size_t len, const struct key_public *signer, 
 void manifest_digest(struct digest *out, const void *p, size_t len)
 {
     digest_of(out, p, len);
+}
+
+const struct digest *manifest_link(const struct manifest *m, const struct digest *own)
+{
+    return digest_is_zero(&m->stands_for) ? own : &m->stands_for;
 }
 
 uint32_t manifest_parts_of(uint64_t len)

@@ -1,7 +1,9 @@
 /* manifest.h: what a delta says of itself, signed by the site and chained to its parent.
  *
  * A manifest takes a group from RP rp_first-1 to RP rp. rp_first < rp only in a delta that merged
- * neighbours. The digest that chains is over the whole encoded manifest, signature included. A
+ * neighbours. Its digest is over the whole encoded manifest, signature included. What a child names
+ * as its parent is the manifest's *link*: its digest, or, of a merged one, that of the manifest
+ * which RP rp had before merging. So merging leaves valid what was sealed after it. A
  * manifest without `complete` is one stretch of a longer change (seeding, catching up): its RP is
  * never offered for restore. Encoding in FORMAT.md. Pure. */
 #ifndef RELAIS_MANIFEST_H
@@ -31,8 +33,9 @@ struct manifest {
     char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
     char label[LABEL_MAX_LEN + 1]; /* "" when none */
     uint64_t rp_first, rp;
-    struct digest parent; /* of the manifest of RP rp_first-1; zero for RP 1 */
-    int64_t cut_time;     /* ns UTC, the site's clock */
+    struct digest parent;     /* link of the manifest of RP rp_first-1; zero for RP 1 */
+    struct digest stands_for; /* rp_first < rp: link of the last that was merged; else zero */
+    int64_t cut_time;         /* ns UTC, the site's clock */
     uint32_t flags;
     uint32_t extents;      /* entries in the index */
     uint64_t plain_bytes;  /* of the extents that have bytes (not of zero extents) */
@@ -63,6 +66,9 @@ int manifest_encode(struct bytes_out *out, const struct manifest *m, const struc
 int manifest_verify(const void *p, size_t len, const struct key_public *signer, struct err *e);
 /* SHA-256 of the whole encoded manifest. */
 void manifest_digest(struct digest *out, const void *p, size_t len);
+
+/* What a child names as its parent; own: the manifest's digest. */
+const struct digest *manifest_link(const struct manifest *m, const struct digest *own);
 
 /* Number of parts that `len` bytes have. */
 uint32_t manifest_parts_of(uint64_t len);

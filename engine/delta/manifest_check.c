@@ -45,6 +45,10 @@ static int check_history(const struct manifest *m, struct err *e)
                        m->rp_first == 1 ? "manifest: RP %llu is the first, but a parent is named"
                                         : "manifest: RP %llu is not the first, but has no parent",
                        (ull)m->rp_first);
+    if ((m->rp_first == m->rp) != digest_is_zero(&m->stands_for))
+        return err_set(e, ERR_INPUT, "manifest: RP %llu-%llu %s", (ull)m->rp_first, (ull)m->rp,
+                       m->rp_first == m->rp ? "is not merged, but stands for another"
+                                            : "is merged, but does not say what it stands for");
     if (m->cut_time < 0)
         return err_set(e, ERR_INPUT, "manifest: the cut time %lld lies before 1970",
                        (long long)m->cut_time);
@@ -105,9 +109,9 @@ int manifest_check_counts(const struct manifest *m, struct err *e)
     if (m->source_count > SOURCES_MAX || (m->source_count == 0 && m->extents > 0))
         return err_set(e, ERR_INPUT, "manifest: %u sources for %u extents; at most %u are possible",
                        m->source_count, m->extents, SOURCES_MAX);
-    if (m->key_count > SOURCES_MAX)
+    if (m->key_count > DATA_KEYS_MAX)
         return err_set(e, ERR_INPUT, "manifest: %u data keys are too many (at most %u)",
-                       m->key_count, SOURCES_MAX);
+                       m->key_count, DATA_KEYS_MAX);
     if (m->part_count != manifest_parts_of(m->index_place + m->index_len))
         return err_set(e, ERR_INPUT, "manifest: %u parts, but %llu bytes make %u", m->part_count,
                        (ull)(m->index_place + m->index_len),
@@ -145,6 +149,10 @@ int manifest_check_tables(const struct manifest *m, struct err *e)
         if (s->rp == 0 || s->rp > m->rp)
             return err_set(e, ERR_INPUT, "manifest: source %u is of RP %llu, but this is RP %llu",
                            i, (ull)s->rp, (ull)m->rp);
+        if (i > 0 && s->rp <= m->sources[i - 1].rp)
+            return err_set(e, ERR_INPUT,
+                           "manifest: source %u is of RP %llu, behind one of RP %llu: they ascend",
+                           i, (ull)s->rp, (ull)m->sources[i - 1].rp);
         if (s->key >= m->key_count)
             return err_set(e, ERR_INPUT, "manifest: source %u names data key %u of %u", i, s->key,
                            m->key_count);

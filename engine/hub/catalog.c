@@ -23,6 +23,7 @@ int catalog_encode(struct store_head *out, const struct catalog_entry *entry)
     bytes_put_u64(&o, entry->rp_first);
     bytes_put(&o, entry->digest.b, DIGEST_LEN);
     bytes_put(&o, entry->parent.b, DIGEST_LEN);
+    bytes_put(&o, entry->link.b, DIGEST_LEN);
     bytes_put_u64(&o, (uint64_t)entry->cut_time);
     bytes_put_u64(&o, (uint64_t)entry->committed_time);
     bytes_put_u32(&o, entry->flags);
@@ -53,6 +54,7 @@ int catalog_decode(struct catalog_entry *out, const struct store_head *in, struc
     out->rp_first = bytes_get_u64(&b);
     bytes_get(&b, out->digest.b, DIGEST_LEN);
     bytes_get(&b, out->parent.b, DIGEST_LEN);
+    bytes_get(&b, out->link.b, DIGEST_LEN);
     out->cut_time = (int64_t)bytes_get_u64(&b);
     out->committed_time = (int64_t)bytes_get_u64(&b);
     out->flags = bytes_get_u32(&b);

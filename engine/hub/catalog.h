@@ -12,6 +12,7 @@
 struct catalog_entry {
     uint64_t rp_first, rp;
     struct digest digest, parent;
+    struct digest link; /* what a child names as its parent (manifest.h) */
     int64_t cut_time, committed_time;
     uint32_t flags; /* MANIFEST_* */
     uint64_t file_len, plain_bytes;

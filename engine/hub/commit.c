@@ -39,6 +39,7 @@ static int encode_entry(struct session *s, const struct offer *o, struct store_h
         .rp = o->m.rp,
         .digest = o->digest,
         .parent = o->m.parent,
+        .link = *manifest_link(&o->m, &o->digest),
         .cut_time = o->m.cut_time,
         .committed_time = io_wall(s->hub->io),
         .flags = o->m.flags,
@@ -78,14 +79,14 @@ static int check_parent(struct session *s, const struct offer *o, const struct c
                         struct err *e)
 {
     char hex[DIGEST_HEX];
-    if (o->m.rp_first == head->rp + 1 && digest_equal(&o->m.parent, &head->digest))
+    if (o->m.rp_first == head->rp + 1 && digest_equal(&o->m.parent, &head->link))
         return 0;
     if (o->m.rp_first > head->rp + 1)
         return err_set(e, ERR_AGAIN,
                        "%s/%s: RP %" PRIu64 " cannot be committed before RP %" PRIu64
                        "; the head is RP %" PRIu64,
                        s->peer, o->m.group, o->m.rp, o->m.rp_first - 1, head->rp);
-    digest_hex(hex, &head->digest);
+    digest_hex(hex, &head->link);
     return err_set(e, ERR_CONFLICT,
                    "%s/%s: RP %" PRIu64 " is no successor of the head, which is now RP %" PRIu64
                    " %.16s",

@@ -180,7 +180,7 @@ static bool continues_offer(const struct session *s, const struct manifest *m)
 {
     for (const struct offer *p = s->offers; p; p = p->next)
         if (strcmp(p->m.group, m->group) == 0 && m->rp_first == p->m.rp + 1 &&
-            digest_equal(&m->parent, &p->digest))
+            digest_equal(&m->parent, manifest_link(&p->m, &p->digest)))
             return true;
     return false;
 }
@@ -200,9 +200,9 @@ static int check_chain(struct session *s, struct offer *o, bool *committed, stru
     if (rc < 0)
         return rc;
     *committed = head.rp == m->rp && digest_equal(&head.digest, &o->digest);
-    if (*committed || (m->rp_first == head.rp + 1 && digest_equal(&m->parent, &head.digest)))
+    if (*committed || (m->rp_first == head.rp + 1 && digest_equal(&m->parent, &head.link)))
         return 0;
-    digest_hex(hex, &head.digest);
+    digest_hex(hex, &head.link);
     return err_set(e, ERR_CHAIN,
                    "%s/%s: RP %" PRIu64 "-%" PRIu64 " does not continue the head, RP %" PRIu64
                    " %.16s",

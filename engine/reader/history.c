@@ -103,7 +103,7 @@ static int check_link(const struct reader *r, size_t i, const struct manifest *m
 {
     static const struct digest zero;
     const struct reader_point *p = &r->points[i];
-    const struct digest *parent = i ? &r->links[i - 1].digest : &zero;
+    const struct digest *parent = i ? &r->links[i - 1].link : &zero;
     if (strcmp(m->site, r->site) != 0 || strcmp(m->group, r->group) != 0)
         return err_set(e, ERR_CHAIN, "it is a manifest of %s/%s", m->site, m->group);
     if (m->rp_first != p->rp_first || m->rp != p->rp)
@@ -150,8 +150,10 @@ static int verify_point(struct reader *r, size_t i, struct err *e)
         rc = err_set(e, ERR_CHAIN, "the hub lists another manifest than it delivers");
     } else {
         rc = check_link(r, i, &v.m, e);
-        if (rc == 0)
+        if (rc == 0) {
             take_over(&r->points[i], &v.m);
+            l->link = *manifest_link(&v.m, &l->digest);
+        }
     }
     if (v.err.code == ERR_OK)
         manifest_free(&v.m);

@@ -12,7 +12,7 @@
 #define HISTORY_MAX (UINT32_C(4) * 1024 * 1024)
 
 struct history_link {
-    struct digest digest;
+    struct digest digest, link; /* link: once verified; what the next must name as its parent */
     uint32_t manifest_len;
     uint8_t *raw;             /* the manifest, encoded: a tenth of the decoded form */
     struct manifest *decoded; /* once somebody asked for it */

@@ -179,20 +179,31 @@ static int take_entry(struct planner *p, const struct load *l, const struct inde
     return 0;
 }
 
+/* The entries of one source, from a reader placed before the first of them. */
+static int take_source(struct planner *p, const struct load *l, struct index_reader *in,
+                       struct err *e)
+{
+    struct index_entry x;
+    int rc = index_next(in, &x, e), source = x.source;
+    while (rc > 0 && x.source == source) {
+        if (x.volume == l->volume && (rc = take_entry(p, l, &x, e)) < 0)
+            break;
+        rc = index_next(in, &x, e);
+    }
+    return rc < 0 ? rc : 0;
+}
+
 static int take_index(struct planner *p, const struct load *l, struct err *e)
 {
-    struct index_reader in;
-    struct index_entry x;
-    int rc;
+    struct index_reader in, *sources = NULL;
+    uint16_t count = 0;
     index_reader_init(&in, l->index, l->m.index_len, l->m.extents, l->m.volume_count,
                       l->m.source_count, DELTA_HEADER_LEN, l->m.index_place);
-    while ((rc = index_next(&in, &x, e)) > 0) {
-        if (x.volume != l->volume)
-            continue;
-        rc = take_entry(p, l, &x, e);
-        if (rc < 0)
-            break;
-    }
+    int rc = index_split(&in, &sources, &count, e);
+    if (rc == 0)
+        while (rc == 0 && count > 0)
+            rc = take_source(p, l, &sources[--count], e);
+    free(sources);
     if (rc < 0)
         return err_prefix(e, "%s/%s@%" PRIu64 ": volume %s", p->r->site, p->r->group,
                           p->r->points[l->point].rp, p->volume);

@@ -2,6 +2,7 @@
  *
  * From the newest RP to the oldest, an extent contributes the sectors that no newer one covers, and
  * that were inside the volume ever since (a shrink drops what lay beyond, growth reads as zeroes).
+ * Within a merged delta, newer sources come before older ones.
  * Zero extents only cover. Private to the reader. */
 #ifndef RELAIS_PLAN_H
 #define RELAIS_PLAN_H

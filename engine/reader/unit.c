@@ -83,16 +83,23 @@ static int open_source(struct unit_source *out, const struct manifest *m, unsign
     return 0;
 }
 
-static int open_point(struct unit_keys *k, struct reader *r, size_t point, struct last_key *last,
-                      struct key_secret *const *keys, size_t count, struct err *e)
+/* Opens those sources of a point that its pieces, `count` of them, draw on: one that is not needed
+ * may have been sealed for other readers. */
+static int open_point(struct unit_keys *k, struct reader *r, const struct plan_piece *pieces,
+                      size_t piece_count, struct last_key *last, struct key_secret *const *keys,
+                      size_t count, struct err *e)
 {
+    uint32_t point = pieces->point;
     struct manifest m;
     int rc = 0;
     history_decode(r, point, &m);
     k->counts[point] = m.source_count;
     k->of[point] = err_calloc(m.source_count, sizeof **k->of);
-    for (unsigned n = 0; n < m.source_count && rc == 0; n++)
-        rc = open_source(&k->of[point][n], &m, n, last, keys, count, e);
+    for (size_t i = 0; i < piece_count && rc == 0; i++) {
+        uint16_t n = pieces[i].source;
+        if (k->of[point][n].rp == 0)
+            rc = open_source(&k->of[point][n], &m, n, last, keys, count, e);
+    }
     manifest_free(&m);
     if (rc < 0)
         return err_prefix(e, "%s/%s: delta of RP %" PRIu64, r->site, r->group, r->points[point].rp);
@@ -107,9 +114,11 @@ int unit_keys_open(struct unit_keys *k, struct reader *r, const struct plan *p,
     k->points = r->count;
     k->of = err_calloc(r->count, sizeof *k->of);
     k->counts = err_calloc(r->count, sizeof *k->counts);
-    for (size_t i = 0; i < p->count && rc == 0; i++)
-        if (!k->of[p->pieces[i].point])
-            rc = open_point(k, r, p->pieces[i].point, last, restore_keys, count, e);
+    for (size_t i = 0, n; i < p->count && rc == 0; i += n) {
+        for (n = 1; i + n < p->count && p->pieces[i + n].point == p->pieces[i].point; n++)
+            ;
+        rc = open_point(k, r, p->pieces + i, n, last, restore_keys, count, e);
+    }
     sodium_memzero(last, sizeof *last);
     free(last);
     return rc;

@@ -26,7 +26,7 @@ struct unit_keys {
 };
 struct unit_source {
     struct seal_key key;
-    uint64_t rp;
+    uint64_t rp; /* 0: nothing of this source is needed */
 };
 
 /* What the units of one restore share. */

@@ -18,10 +18,10 @@ uint64_t chain_tip_rp(const struct chain *c)
     return c->committed.rp;
 }
 
-void chain_tip(const struct chain *c, struct digest *digest, int64_t *cut_time)
+void chain_tip(const struct chain *c, struct digest *link, int64_t *cut_time)
 {
     const struct chain_delta *d = chain_find(c, chain_tip_rp(c));
-    *digest = d ? d->digest : c->committed.digest;
+    *link = d ? d->link : c->committed.link;
     *cut_time = d ? d->cut_time : c->committed.cut_time;
 }
 
@@ -38,15 +38,15 @@ const struct chain_delta *chain_find(const struct chain *c, uint64_t rp)
     return low < c->count && c->deltas[low].rp == rp ? &c->deltas[low] : NULL;
 }
 
-bool chain_digest(const struct chain *c, uint64_t rp, struct digest *out)
+bool chain_link(const struct chain *c, uint64_t rp, struct digest *out)
 {
     const struct chain_delta *d = chain_find(c, rp);
     if (d)
-        *out = d->digest;
+        *out = d->link;
     else if (c->count > 0 && c->deltas[0].rp_first == rp + 1)
         *out = c->deltas[0].parent;
     else if (rp == c->committed.rp && rp > 0)
-        *out = c->committed.digest;
+        *out = c->committed.link;
     else
         return false;
     return true;
@@ -97,7 +97,7 @@ static int save_committed(const struct chain *c, const struct chain_committed *n
     int res;
     path_format(path, "%s/committed", c->state_dir);
     bytes_put_u64(&out, n->rp);
-    bytes_put(&out, n->digest.b, DIGEST_LEN);
+    bytes_put(&out, n->link.b, DIGEST_LEN);
     bytes_put_u64(&out, (uint64_t)n->cut_time);
     bytes_put_u64(&out, n->complete_rp);
     bytes_put_u64(&out, (uint64_t)n->complete_cut);
@@ -147,7 +147,7 @@ int chain_commit(struct chain *c, uint64_t rp, struct err *e)
         if (d->rp <= c->committed.rp)
             continue;
         n.rp = d->rp;
-        n.digest = d->digest;
+        n.link = d->link;
         n.cut_time = d->cut_time;
         if (d->flags & MANIFEST_COMPLETE) {
             n.complete_rp = d->rp;

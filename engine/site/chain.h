@@ -12,7 +12,9 @@
 
 struct chain_delta {
     uint64_t rp_first, rp;
-    struct digest digest, parent;
+    struct digest digest; /* of its manifest */
+    struct digest link;   /* what the next one names as its parent (manifest.h) */
+    struct digest parent;
     int64_t cut_time;
     uint32_t flags; /* MANIFEST_* */
     uint64_t file_len;
@@ -20,8 +22,8 @@ struct chain_delta {
 };
 
 struct chain_committed {
-    uint64_t rp; /* 0: none */
-    struct digest digest;
+    uint64_t rp;        /* 0: none */
+    struct digest link; /* of its manifest */
     int64_t cut_time;
     uint64_t complete_rp; /* newest complete RP among the committed; 0: none known */
     int64_t complete_cut;
@@ -49,10 +51,10 @@ int chain_open(struct chain *c, struct spool *spool, const char *state_dir, cons
 void chain_close(struct chain *c);
 
 uint64_t chain_tip_rp(const struct chain *c);
-/* Digest and cut time of the newest RP; zero without history. */
-void chain_tip(const struct chain *c, struct digest *digest, int64_t *cut_time);
-/* False when the RP is not known (any more). */
-bool chain_digest(const struct chain *c, uint64_t rp, struct digest *out);
+/* Link and cut time of the newest RP; zero without history. */
+void chain_tip(const struct chain *c, struct digest *link, int64_t *cut_time);
+/* The link of an RP. False when the RP is not known (any more, or was merged away). */
+bool chain_link(const struct chain *c, uint64_t rp, struct digest *out);
 /* The sealed delta of this RP, or NULL. Invalid after the next wait. */
 const struct chain_delta *chain_find(const struct chain *c, uint64_t rp);
 /* Sealed bytes and RPs that the hub has not committed. */

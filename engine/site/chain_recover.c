@@ -33,7 +33,7 @@ static int load_committed(struct chain *c, struct err *e)
     if (res < 0)
         return res;
     c->committed.rp = bytes_get_u64(&in);
-    bytes_get(&in, c->committed.digest.b, DIGEST_LEN);
+    bytes_get(&in, c->committed.link.b, DIGEST_LEN);
     c->committed.cut_time = (int64_t)bytes_get_u64(&in);
     c->committed.complete_rp = bytes_get_u64(&in);
     c->committed.complete_cut = (int64_t)bytes_get_u64(&in);
@@ -123,6 +123,7 @@ int chain_read_manifest(const struct chain *c, const char *path, struct manifest
                                   .file_len = file_len,
                                   .manifest_len = (uint32_t)encoded->len};
     manifest_digest(&facts->digest, encoded->p, encoded->len);
+    facts->link = *manifest_link(out, &facts->digest);
     return 0;
 bad_manifest:
     manifest_free(out);
@@ -205,7 +206,7 @@ static void base_from_first(struct chain *c, const struct found *f)
               "spool begins with RP %" PRIu64,
               c->group, f->facts.rp_first - 1, f->facts.rp_first);
     c->committed.rp = f->facts.rp_first - 1;
-    c->committed.digest = f->facts.parent;
+    c->committed.link = f->facts.parent;
     c->lost = true;
 }
 
@@ -238,13 +239,13 @@ static bool continues(const struct chain *c, const struct found *f, char why_not
         return false;
     }
     if (c->count > 0)
-        parent = c->deltas[c->count - 1].digest;
+        parent = c->deltas[c->count - 1].link;
     else if (f->facts.rp_first == c->committed.rp + 1)
-        parent = c->committed.digest;
+        parent = c->committed.link;
     else
         parent = f->facts.parent;
     if (!digest_equal(&parent, &f->facts.parent) ||
-        (f->facts.rp == c->committed.rp && !digest_equal(&f->facts.digest, &c->committed.digest))) {
+        (f->facts.rp == c->committed.rp && !digest_equal(&f->facts.link, &c->committed.link))) {
         (void)snprintf(why_not, ERR_TEXT_MAX, "its parent is another than RP %" PRIu64 " here",
                        f->facts.rp_first - 1);
         return false;
@@ -271,15 +272,15 @@ static int set_aside(struct chain *c, uint64_t rp, const char *why, struct err *
 static size_t first_needed(const struct chain *c, const struct found *found, size_t n)
 {
     uint64_t rp = c->committed.rp;
-    struct digest digest = c->committed.digest;
+    struct digest link = c->committed.link;
     size_t i = 0;
     while (i < n && found[i].rp <= c->committed.rp)
         i++;
     while (i > 0 && found[i - 1].good && found[i - 1].rp == rp &&
-           digest_equal(&found[i - 1].facts.digest, &digest)) {
+           digest_equal(&found[i - 1].facts.link, &link)) {
         i--;
         rp = found[i].facts.rp_first - 1;
-        digest = found[i].facts.parent;
+        link = found[i].facts.parent;
     }
     return i;
 }

@@ -36,7 +36,8 @@ static int check_ours(const struct group *g, const struct call *call, uint64_t r
                       "the hub answers for RP %" PRIu64 " of %s/%s with the manifest of RP "
                       "%" PRIu64 " of %s/%s",
                       rp, g->chain.site, g->chain.group, m.rp, m.site, m.group);
-    *out = (struct chain_committed){.rp = rp, .digest = found, .cut_time = m.cut_time};
+    *out = (struct chain_committed){
+        .rp = rp, .link = *manifest_link(&m, &found), .cut_time = m.cut_time};
     if (m.flags & MANIFEST_COMPLETE) {
         out->complete_rp = rp;
         out->complete_cut = m.cut_time;
@@ -48,19 +49,15 @@ static int check_ours(const struct group *g, const struct call *call, uint64_t r
 /* The hub has what we do not know: our state is older than the hub's (restored from a backup), or
  * lost. It is ours, so history goes on from there; what is sealed here but not there is sealed
  * again. */
-static int adopt(struct group *g, const struct call *call, uint64_t rp, const struct digest *digest,
-                 struct err *e)
+static int adopt(struct group *g, const struct chain_committed *head, struct err *e)
 {
-    struct chain_committed head;
-    int res = check_ours(g, call, rp, digest, &head, e);
-    if (res < 0)
-        return res;
+    int res;
     log_warn("group %s: the hub has RP %" PRIu64 ", signed by this site, where RP %" PRIu64
              " is the "
              "newest committed here: this site's state is older than the hub's. Going on from the "
              "hub's RP; the next scan ships the volumes again",
-             g->chain.group, rp, g->chain.committed.rp);
-    res = group_adopt(g, &head);
+             g->chain.group, head->rp, g->chain.committed.rp);
+    res = group_adopt(g, head);
     return res < 0 ? err_set(e, ERR_CANCELED, "group %s: stopped", g->chain.group) : 0;
 }
 
@@ -68,7 +65,9 @@ static int compare(struct caller *c, struct group *g, const struct call *call, s
 {
     const Relais__Head *head = call->reply.head;
     uint64_t committed = g->chain.committed.rp;
+    struct chain_committed theirs;
     struct digest digest, known;
+    int res;
     if (head->rp < committed)
         return rolled_back(g, caller_peer(c), head->rp, e);
     if (head->rp == 0)
@@ -77,14 +76,17 @@ static int compare(struct caller *c, struct group *g, const struct call *call, s
         return err_set(e, ERR_PROTO, "the hub's head, RP %" PRIu64 " of %s, has no digest",
                        head->rp, g->chain.group);
     memcpy(digest.b, head->digest.data, DIGEST_LEN);
-    if (chain_digest(&g->chain, head->rp, &known) && digest_equal(&known, &digest))
+    res = check_ours(g, call, head->rp, &digest, &theirs, e);
+    if (res < 0)
+        return res;
+    if (chain_link(&g->chain, head->rp, &known) && digest_equal(&known, &theirs.link))
         return head->rp > committed ? chain_commit(&g->chain, head->rp, e) : 0;
     if (head->rp == committed)
         return err_set(e, ERR_CHAIN,
                        "hub %s serves another RP %" PRIu64 " of %s/%s than it committed: "
                        "its history was forked. Nothing is shipped until its store is put right",
                        caller_peer(c), head->rp, g->chain.site, g->chain.group);
-    return adopt(g, call, head->rp, &digest, e);
+    return adopt(g, &theirs, e);
 }
 
 int ship_reconcile(struct caller *c, struct group *g, struct err *e)

@@ -34,7 +34,7 @@ static bool fits(const struct chain *c, uint64_t rp, const struct digest *digest
     struct digest known;
     if (rp == 0)
         return true;
-    return chain_digest(c, rp, &known) && digest_equal(&known, digest);
+    return chain_link(c, rp, &known) && digest_equal(&known, digest);
 }
 
 int scanned_load(struct scanned *out, const struct chain *c, bool *valid, struct err *e)

@@ -166,6 +166,7 @@ int stretch_finish(struct stretch *s, bool complete, struct err *e)
                              .flags = m.flags};
     res = deltawriter_finish(s->writer, &m, spec->shop->sign, spec->chain->dir, &d.digest,
                              &d.file_len, &d.manifest_len, e);
+    d.link = d.digest;
     free(volumes);
     if (res < 0) {
         spool_settle(spec->shop->spool, s->reserved, 0);

@@ -47,8 +47,6 @@ static void index_of_all_kinds(void)
     struct bytes_out o = bytes_out(MIB);
     struct index_entry its[] = {
         {.sector = 1, .sectors = 2, .sealed_len = 99, .codec = CODEC_ZSTD},
-        {.source = 2, .sector = 3, .sectors = UINT32_MAX - 3, .kind = EXTENT_ZERO},
-        {.volume = 4, .source = 1, .sectors = 1, .sealed_len = SECTOR_SIZE},
         {.volume = 4,
          .sector = 9,
          .sectors = 256,
@@ -56,6 +54,8 @@ static void index_of_all_kinds(void)
          .codec = CODEC_ZSTD,
          .kind = EXTENT_PATCH,
          .base_rp = 1000000},
+        {.volume = 4, .source = 1, .sectors = 1, .sealed_len = SECTOR_SIZE},
+        {.source = 2, .sector = 3, .sectors = UINT32_MAX - 3, .kind = EXTENT_ZERO},
     };
     index_writer_init(&w, DELTA_HEADER_LEN, 3);
     for (size_t i = 0; i < sizeof its / sizeof its[0]; i++)

@@ -27,7 +27,7 @@ struct check {
     uint64_t acked, marked; /* an RP; a cut */
     /* how far the image is */
     uint64_t rp, complete_cut;
-    struct digest tip;
+    struct digest tip, link; /* of the manifest there; what the next must name as its parent */
 };
 
 struct check *check_new(struct world *w, struct disk *hub, const char *root, const char *site,
@@ -243,7 +243,7 @@ static bool follow(struct check *c, const struct check_entry *e)
     struct err err = ERR_INIT;
     bool complete;
     uint8_t *file;
-    if (e->rp_first != c->rp + 1 || e->rp < e->rp_first || !digest_equal(&e->parent, &c->tip)) {
+    if (e->rp_first != c->rp + 1 || e->rp < e->rp_first || !digest_equal(&e->parent, &c->link)) {
         world_fail(c->w,
                    "%s/%s: catalog entry %" PRIu64 "-%" PRIu64 " does not continue RP %" PRIu64,
                    c->site, c->group, e->rp_first, e->rp, c->rp);
@@ -260,6 +260,7 @@ static bool follow(struct check *c, const struct check_entry *e)
     remember(c, e);
     c->rp = e->rp;
     c->tip = e->digest;
+    c->link = e->link;
     c->w->checked++;
     c->w->complete += complete;
     if (complete)
@@ -274,6 +275,7 @@ static void start_over(struct check *c)
         memset(c->image.volumes[v].content, 0, c->image.volumes[v].sectors * SECTOR_SIZE);
     c->rp = c->complete_cut = 0;
     memset(&c->tip, 0, sizeof c->tip);
+    memset(&c->link, 0, sizeof c->link);
 }
 
 /* Walks the catalog's slots behind the RP that the image is at, up to the head. */
@@ -293,7 +295,7 @@ static void walk(struct check *c, const uint8_t *slots, uint64_t count,
         if (e.rp < c->rp || (e.rp == c->rp && digest_equal(&e.digest, &c->tip)))
             continue;
         if (e.rp == c->rp ||
-            (c->rp > 0 && e.rp_first == c->rp + 1 && !digest_equal(&e.parent, &c->tip))) {
+            (c->rp > 0 && e.rp_first == c->rp + 1 && !digest_equal(&e.parent, &c->link))) {
             /* Another branch than the one that was seen before it was acknowledged. */
             if (again)
                 world_fail(c->w, "%s/%s: the catalog forks at RP %" PRIu64, c->site, c->group,

@@ -17,6 +17,7 @@ int check_entry_decode(struct check_entry *out, const uint8_t *body)
     out->rp_first = bytes_get_u64(&b);
     bytes_get(&b, out->digest.b, DIGEST_LEN);
     bytes_get(&b, out->parent.b, DIGEST_LEN);
+    bytes_get(&b, out->link.b, DIGEST_LEN);
     (void)bytes_get_u64(&b); /* cut time */
     (void)bytes_get_u64(&b); /* committed time */
     out->flags = bytes_get_u32(&b);
@@ -43,7 +44,8 @@ static int judge(const struct check_image *image, const struct check_entry *entr
     if (strcmp(m->site, image->site) != 0 || strcmp(m->group, image->group) != 0)
         return wrong(e, "its manifest is of another group");
     if (m->rp != entry->rp || m->rp_first != entry->rp_first ||
-        !digest_equal(&m->parent, &entry->parent) || m->flags != entry->flags)
+        !digest_equal(&m->parent, &entry->parent) || m->flags != entry->flags ||
+        !digest_equal(m->rp_first < m->rp ? &m->stands_for : &entry->digest, &entry->link))
         return wrong(e, "manifest and catalog disagree");
     if (end + entry->manifest_len + 16 != entry->file_len)
         return wrong(e, "lengths do not add up");

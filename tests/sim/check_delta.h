@@ -22,7 +22,7 @@ struct check_image {
 /* What the catalog says of an RP. */
 struct check_entry {
     uint64_t rp_first, rp, file_len;
-    struct digest digest, parent;
+    struct digest digest, parent, link;
     uint32_t flags, manifest_len;
 };
 

@@ -65,7 +65,7 @@ static void entries_round_trip(void **state)
     for (uint16_t sources = 1; sources <= 64; sources += 63) {
         index_writer_init(&w, START, sources);
         for (size_t i = 0; i < 8; i++) {
-            put[i].source = (uint16_t)((i * 31) % sources);
+            put[i].source = (uint16_t)(i * 9 % sources); /* ascending */
             assert_true(index_append(&w, &put[i]));
         }
         assert_int_equal(w.count, 8);
@@ -79,6 +79,40 @@ static void entries_round_trip(void **state)
         assert_int_equal(index_next(&r, &got, &e), 0);
         index_writer_free(&w);
     }
+}
+
+/* As a merge leaves it: what is older comes first, and may overlap what is newer. */
+static void sources_follow_one_another_and_may_overlap(void **state)
+{
+    struct index_entry put[] = {data(0, 5, 256, 999), data(2, 0, 1, 7), zero(2, 50, 9),
+                                data(0, 6, 1, 17),    data(2, 0, 1, 8), data(0, 0, 64, 5)};
+    static const uint16_t of[] = {0, 0, 0, 1, 1, 3};
+    struct index_writer w;
+    struct index_reader r, *starts;
+    struct index_entry got;
+    struct err e = ERR_INIT;
+    uint16_t count;
+    (void)state;
+    index_writer_init(&w, START, 4);
+    for (size_t i = 0; i < 6; i++) {
+        put[i].source = of[i];
+        assert_true(index_append(&w, &put[i]));
+    }
+    index_reader_init(&r, w.out.p, w.out.len, 6, 3, 4, START, end_place(&w));
+    assert_int_equal(index_split(&r, &starts, &count, &e), 0);
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(index_next(&r, &got, &e), 1);
+        assert_same(&got, &put[i]);
+    }
+    assert_int_equal(index_next(&r, &got, &e), 0);
+    assert_int_equal(count, 3);
+    for (uint16_t s = 0; s < count; s++) {
+        static const size_t first[] = {0, 3, 5};
+        assert_int_equal(index_next(&starts[s], &got, &e), 1);
+        assert_same(&got, &put[first[s]]);
+    }
+    free(starts);
+    index_writer_free(&w);
 }
 
 static void an_empty_index_is_fine(void **state)
@@ -226,20 +260,20 @@ struct raw {
 
 static void entries_out_of_bounds_are_refused_with_the_reason(void **state)
 {
-    /* numbers after the head: volume (with NEW), sectors-1, source, length or base */
+    /* numbers after the head: volume and source (with NEW), sectors-1, length or base */
     static const struct raw cases[] = {
         {NULL, NEW | 1, {0, 0, 0, END}, false, 0},
-        {NULL, NEW | ZSTD, {1, 0, 1, 7}, true, 7},
+        {NULL, NEW | ZSTD, {1, 1, 0, 7}, true, 7},
         {"newer version", NEW | 3, {0, 0, 0, 7}, true, 7},
         {"newer version", NEW | 2u << 2, {0, 0, 0, 7}, true, 7},
         {"must name its volume", ZSTD, {0, 0, 7, END}, true, 7},
         {"volume is not in the manifest", NEW | ZSTD, {2, 0, 0, 7}, true, 7},
-        {"source is not in the manifest", NEW | ZSTD, {0, 0, 2, 7}, true, 7},
+        {"source is not in the manifest", NEW | ZSTD, {0, 2, 0, 7}, true, 7},
         {"beyond the largest volume", NEW | ZSTD | GAP(UINT64_C(1) << 32), {0, 0, 0, 7}, true, 7},
-        {"beyond the largest volume", NEW | ZSTD | GAP(UINT32_MAX), {0, 1, 0, 7}, true, 7},
-        {"beyond the largest volume", NEW | 1, {0, UINT32_MAX, 0, END}, false, 0},
-        {"beyond the largest volume", NEW | 1 | GAP(2), {0, UINT32_MAX - 1, 0, END}, false, 0},
-        {"longer than an extent", NEW | ZSTD, {0, EXTENT_SECTORS, 0, 7}, true, 7},
+        {"beyond the largest volume", NEW | ZSTD | GAP(UINT32_MAX), {0, 0, 1, 7}, true, 7},
+        {"beyond the largest volume", NEW | 1, {0, 0, UINT32_MAX, END}, false, 0},
+        {"beyond the largest volume", NEW | 1 | GAP(2), {0, 0, UINT32_MAX - 1, END}, false, 0},
+        {"longer than an extent", NEW | ZSTD, {0, 0, EXTENT_SECTORS, 7}, true, 7},
         {"does not fit its sectors", NEW | ZSTD, {0, 0, 0, 0}, true, 0},
         {"does not fit its sectors", NEW | ZSTD, {0, 0, 0, SECTOR_SIZE + 1}, true, 9000},
         {"does not fit its sectors", NEW | ZSTD, {0, 0, 0, 1 + EXTENT_MAX}, true, EXTENT_MAX * 2},
@@ -249,7 +283,7 @@ static void entries_out_of_bounds_are_refused_with_the_reason(void **state)
         {"beyond the sealed bytes", NEW | ZSTD, {0, 0, 0, 8}, true, 7},
         {"sealed bytes end at", NEW | ZSTD, {0, 0, 0, 7}, true, 8},
         {"ends inside", NEW | ZSTD, {0, 0, 0, 7}, false, 7},
-        {"ends inside", NEW | ZSTD, {0, END}, false, 7},
+        {"ends inside", NEW | ZSTD, {0, 0, END}, false, 7},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -283,7 +317,7 @@ static void a_patch_without_base_is_refused(void **state)
     bytes_free(&o);
 }
 
-static void volumes_must_ascend_and_counts_be_exact(void **state)
+static void volumes_and_sources_must_ascend_and_counts_be_exact(void **state)
 {
     struct index_writer w;
     struct index_entry a = data(0, 5, 1, 7), b = data(1, 5, 1, 7);
@@ -307,6 +341,17 @@ static void volumes_must_ascend_and_counts_be_exact(void **state)
     assert_int_equal(read_all(w.out.p, w.out.len, 2, end, &e), -ERR_INPUT);
     assert_non_null(strstr(e.text, "out of order"));
     assert_non_null(strstr(e.text, "entry 2 of 2"));
+    p[1] = 1; /* of a later source the same volume may come again */
+    assert_int_equal(read_all(w.out.p, w.out.len, 2, end, &e), 0);
+    index_writer_free(&w);
+    index_writer_init(&w, START, 2);
+    a.source = b.source = 1;
+    assert_true(index_append(&w, &a) && index_append(&w, &b));
+    p = w.out.p + w.out.len / 2 + 3;
+    assert_int_equal(*p, 1);
+    *p = 0; /* an earlier source never */
+    assert_int_equal(read_all(w.out.p, w.out.len, 2, end, &e), -ERR_INPUT);
+    assert_non_null(strstr(e.text, "out of order"));
     index_writer_free(&w);
 }
 
@@ -314,6 +359,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(entries_round_trip),
+        cmocka_unit_test(sources_follow_one_another_and_may_overlap),
         cmocka_unit_test(an_empty_index_is_fine),
         cmocka_unit_test(adjacent_zero_extents_are_joined),
         cmocka_unit_test(a_whole_volume_of_zeroes_is_two_entries),
@@ -322,7 +368,7 @@ int main(void)
         cmocka_unit_test(the_length_of_the_index_is_bounded),
         cmocka_unit_test(entries_out_of_bounds_are_refused_with_the_reason),
         cmocka_unit_test(a_patch_without_base_is_refused),
-        cmocka_unit_test(volumes_must_ascend_and_counts_be_exact),
+        cmocka_unit_test(volumes_and_sources_must_ascend_and_counts_be_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@
 static struct key_secret *sign_key, *other_key;
 static struct manifest_volume volumes[VOLUMES_MAX];
 static struct manifest_source sources[SOURCES_MAX];
-static struct datakey_wraps keys[SOURCES_MAX];
+static struct datakey_wraps keys[DATA_KEYS_MAX + 1];
 static struct digest parts[PARTS_MAX];
 
 static int setup(void **state)
@@ -42,6 +42,7 @@ static struct manifest example(void)
     m.rp_first = 41;
     m.rp = 43;
     memset(m.parent.b, 0xaa, DIGEST_LEN);
+    memset(m.stands_for.b, 0xdd, DIGEST_LEN);
     m.cut_time = INT64_C(1795350000123456789);
     m.flags = MANIFEST_COMPLETE;
     m.extents = 2500;
@@ -68,11 +69,11 @@ static struct manifest example(void)
     }
     memset(sources, 0, sizeof sources);
     for (size_t i = 0; i < SOURCES_MAX; i++) {
-        sources[i].rp = i % 2 ? 43 : 41;
+        sources[i].rp = 41 + i; /* only the first few are used */
         randombytes_buf(sources[i].salt, SEAL_SALT_LEN);
     }
     randombytes_buf(keys, sizeof keys);
-    for (size_t i = 0; i < SOURCES_MAX; i++)
+    for (size_t i = 0; i < DATA_KEYS_MAX; i++)
         keys[i].count = 3;
     randombytes_buf(parts, sizeof parts);
     return m;
@@ -85,6 +86,7 @@ static void assert_same(const struct manifest *a, const struct manifest *b)
     assert_string_equal(a->label, b->label);
     assert_true(a->rp_first == b->rp_first && a->rp == b->rp && a->cut_time == b->cut_time);
     assert_true(digest_equal(&a->parent, &b->parent));
+    assert_true(digest_equal(&a->stands_for, &b->stands_for));
     assert_true(digest_equal(&a->index_digest, &b->index_digest));
     assert_true(a->flags == b->flags && a->extents == b->extents);
     assert_true(a->plain_bytes == b->plain_bytes && a->sealed_bytes == b->sealed_bytes);
@@ -143,6 +145,22 @@ static void manifests_round_trip(void **state)
     m.part_count = 1;
     m.source_count = m.key_count = 0;
     round_trip(&m);
+    m.rp_first = m.rp; /* not merged */
+    memset(&m.parent, 1, sizeof m.parent);
+    memset(&m.stands_for, 0, sizeof m.stands_for);
+    round_trip(&m);
+}
+
+/* What was sealed on top of an RP stays valid when the RP is merged with those before it. */
+static void a_merged_manifest_links_as_the_one_it_stands_for(void **state)
+{
+    struct manifest m = example();
+    struct digest own = {{9}};
+    (void)state;
+    assert_true(digest_equal(manifest_link(&m, &own), &m.stands_for));
+    m.rp_first = m.rp;
+    memset(&m.stands_for, 0, sizeof m.stands_for);
+    assert_true(digest_equal(manifest_link(&m, &own), &own));
 }
 
 static void the_largest_single_source_manifest_fits(void **state)
@@ -167,8 +185,8 @@ static void too_much_for_one_manifest_is_a_limit(void **state)
     struct bytes_out o = bytes_out(MANIFEST_MAX);
     struct err e = ERR_INIT;
     (void)state;
-    m.key_count = SOURCES_MAX;
-    for (size_t i = 0; i < SOURCES_MAX; i++)
+    m.key_count = DATA_KEYS_MAX;
+    for (size_t i = 0; i < DATA_KEYS_MAX; i++)
         keys[i].count = READERS_MAX;
     assert_int_equal(manifest_encode(&o, &m, sign_key, &e), -ERR_LIMIT);
     assert_non_null(strstr(e.text, "merge fewer"));
@@ -256,7 +274,7 @@ static void spoil(struct manifest *m, int how)
     case 24: m->volume_count = VOLUMES_MAX + 1; break;
     case 25: m->source_count = 0; break;
     case 26: m->source_count = SOURCES_MAX + 1; break;
-    case 27: m->key_count = SOURCES_MAX + 1; break;
+    case 27: m->key_count = DATA_KEYS_MAX + 1; break;
     case 28: m->part_count--; break;
     case 29: m->part_count++; break;
     case 30: volumes[1].name[0] = '/'; break;
@@ -267,11 +285,14 @@ static void spoil(struct manifest *m, int how)
     case 35: sources[0].key = 1; break;
     case 36: keys[0].count = 0; break;
     case 37: keys[0].count = READERS_MAX + 1; break;
+    case 38: memset(&m->stands_for, 0, sizeof m->stands_for); break;
+    case 39: m->rp_first = m->rp; break;
+    case 40: sources[1].rp = 41; break;
     default: break;
     }
     /* clang-format on */
 }
-#define SPOILS 38
+#define SPOILS 41
 
 static void what_contradicts_itself_is_not_signed(void **state)
 {
@@ -299,7 +320,8 @@ enum {
     AT_RP_FIRST = AT_LABEL + 1 + 16,
     AT_RP = AT_RP_FIRST + 8,
     AT_PARENT = AT_RP + 8,
-    AT_CUT = AT_PARENT + 32,
+    AT_STANDS_FOR = AT_PARENT + 32,
+    AT_CUT = AT_STANDS_FOR + 32,
     AT_EXTENTS = AT_CUT + 8,
     AT_PLAIN = AT_EXTENTS + 4,
     AT_SEALED = AT_PLAIN + 8,
@@ -349,7 +371,7 @@ static void what_contradicts_itself_is_not_decoded(void **state)
         {AT_VOLUMES, "\101", 1, "volumes"},
         {AT_VOLUMES, "\100", 1, "ends inside"},
         {AT_SOURCES, "\0", 1, "sources"},
-        {AT_SOURCES + 1, "\1", 1, "sources"},
+        {AT_SOURCES + 1, "\3", 1, "sources"},
         {AT_KEYS + 1, "\1", 1, "data keys"},
         {AT_PARTS, "\4", 1, "parts"},
         {AT_PARTS + 3, "\377", 1, "parts"},
@@ -400,6 +422,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(manifests_round_trip),
+        cmocka_unit_test(a_merged_manifest_links_as_the_one_it_stands_for),
         cmocka_unit_test(the_largest_single_source_manifest_fits),
         cmocka_unit_test(too_much_for_one_manifest_is_a_limit),
         cmocka_unit_test(any_flipped_bit_breaks_the_signature),

@@ -57,14 +57,16 @@ void fill_random(uint8_t *p, size_t len, uint64_t seed)
 
 static const struct manifest_volume one_volume = {"data", 64 * MIB};
 
+#define FIXTURE_SOURCES 4
+
 struct builder {
     const struct spec *spec;
     const char *site, *group;
     const struct manifest_volume *volumes;
     struct manifest m;
-    struct manifest_source source;
+    struct manifest_source sources[FIXTURE_SOURCES];
     struct datakey_wraps wraps;
-    struct seal_key key;
+    struct seal_key keys[FIXTURE_SOURCES];
     struct seal *seal;
     struct index_writer index;
     uint8_t *file;
@@ -90,25 +92,30 @@ static void begin(struct builder *b)
     randombytes_buf(id, sizeof id);
     struct datakey *k = datakey_new(reader, 1, 0, key, id);
     b->wraps = *datakey_wraps(k);
-    b->source.rp = b->spec->rp;
-    randombytes_buf(b->source.salt, sizeof b->source.salt);
-    seal_key_derive(&b->key, datakey_secret(k), b->source.salt);
+    b->m.source_count = b->spec->sources ? b->spec->sources : 1;
+    assert_true(b->m.source_count <= FIXTURE_SOURCES);
+    for (uint16_t i = 0; i < b->m.source_count; i++) {
+        b->sources[i].rp = b->spec->rp - b->m.source_count + 1 + i;
+        randombytes_buf(b->sources[i].salt, sizeof b->sources[i].salt);
+        seal_key_derive(&b->keys[i], datakey_secret(k), b->sources[i].salt);
+    }
     datakey_free(k);
     b->seal = seal_new();
-    index_writer_init(&b->index, DELTA_HEADER_LEN, 1);
+    index_writer_init(&b->index, DELTA_HEADER_LEN, b->m.source_count);
     delta_header(header);
     append(b, header, sizeof header);
 }
 
-static void add(struct builder *b, const struct spec_extent *x)
+static void add(struct builder *b, const struct spec_extent *x, uint16_t source)
 {
-    struct index_entry entry = {.volume = x->volume, .sector = x->sector, .sectors = x->sectors};
+    struct index_entry entry = {
+        .volume = x->volume, .source = source, .sector = x->sector, .sectors = x->sectors};
     if (!x->plain) {
         entry.kind = EXTENT_ZERO;
         assert_true(index_append(&b->index, &entry));
         return;
     }
-    struct seal_ad ad = {.rp = b->spec->rp,
+    struct seal_ad ad = {.rp = b->sources[source].rp,
                          .volume = x->volume,
                          .sector = x->sector,
                          .sectors = x->sectors,
@@ -117,7 +124,7 @@ static void add(struct builder *b, const struct spec_extent *x)
     uint8_t *sealed = err_malloc(seal_bound(x->sectors));
     seal_group_id(ad.group_id, b->site, b->group);
     seal_volume_id(ad.volume_id, b->site, b->group, b->volumes[x->volume].name);
-    seal_extent(b->seal, &b->key, 1, &ad, x->plain, sealed, &r);
+    seal_extent(b->seal, &b->keys[source], 1, &ad, x->plain, sealed, &r);
     entry.sealed_len = r.sealed_len;
     entry.codec = r.codec;
     memcpy(entry.tag, r.tag, sizeof entry.tag);
@@ -152,12 +159,13 @@ static void end(struct builder *b, struct test_delta *out)
     m->rp_first = s->rp_first ? s->rp_first : s->rp;
     m->rp = s->rp;
     m->parent = s->parent;
+    m->stands_for = s->stands_for;
     m->cut_time = s->cut_time ? s->cut_time : (int64_t)s->rp * 1000000000;
     m->flags = s->stretch ? 0 : MANIFEST_COMPLETE;
     m->volumes = err_calloc(m->volume_count, sizeof *m->volumes);
     memcpy(m->volumes, b->volumes, m->volume_count * sizeof *m->volumes);
-    m->source_count = m->key_count = 1;
-    m->sources = &b->source;
+    m->key_count = 1;
+    m->sources = b->sources;
     m->keys = &b->wraps;
     if (manifest_encode(&o, m, s->sign ? s->sign : sign_keys[BETHUNE], &e) < 0)
         fail_msg("%s", e.text);
@@ -186,7 +194,7 @@ void delta_make(struct test_delta *out, const struct spec *spec)
     b.m.volume_count = spec->volumes ? spec->volume_count : 1;
     begin(&b);
     for (size_t i = 0; i < spec->extent_count; i++)
-        add(&b, &spec->extents[i]);
+        add(&b, &spec->extents[i], spec->source_of ? spec->source_of[i] : 0);
     end(&b, out);
     index_writer_free(&b.index);
     seal_free(b.seal);

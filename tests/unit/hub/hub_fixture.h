@@ -32,15 +32,17 @@ struct spec_extent {
     const uint8_t *plain; /* NULL: a zero extent */
 };
 struct spec {
-    const char *site, *group; /* NULL: bethune, records */
-    uint64_t rp_first, rp;    /* rp_first 0: rp */
-    struct digest parent;
+    const char *site, *group;         /* NULL: bethune, records */
+    uint64_t rp_first, rp;            /* rp_first 0: rp */
+    struct digest parent, stands_for; /* stands_for: of a merged one */
+    uint16_t sources;                 /* 0: 1; they are of the last so many RPs */
     int64_t cut_time;
     bool stretch;                          /* not complete */
     const struct manifest_volume *volumes; /* NULL: one, "data", of 64 MiB */
     uint16_t volume_count;
     const struct spec_extent *extents;
     size_t extent_count;
+    const uint16_t *source_of;       /* each extent's, ascending; NULL: 0 */
     const struct key_secret *sign;   /* NULL: bethune's */
     const struct key_public *reader; /* NULL: bethune's restore key */
 };

@@ -207,6 +207,52 @@ static void a_gap_a_fork_and_a_step_back_are_refused(void **state)
     hub_run(chains, NULL);
 }
 
+/* RPs 2 and 3 were merged after RP 4 was sealed on top of RP 3. */
+static void merged(void *arg)
+{
+    struct hub_fixture f;
+    struct test_delta one, two, three, four, m, stranger, other;
+    (void)arg;
+    delta_random(&one, 1, NULL, 1);
+    delta_random(&two, 2, &one, 1);
+    delta_random(&three, 3, &two, 1);
+    delta_random(&four, 4, &three, 1);
+    struct spec s = {.rp_first = 2, .rp = 3, .parent = one.digest, .stands_for = three.digest};
+    delta_make(&m, &s);
+    s.parent = two.digest; /* begins elsewhere */
+    delta_make(&other, &s);
+    struct spec child = {.rp = 4, .parent = m.digest}; /* names its digest, not its link */
+    delta_make(&stranger, &child);
+    fixture_start(&f, MEMORY, 8);
+    struct caller *c = client(&f, BETHUNE);
+    MUST(send_all(c, &one, err));
+    REFUSED(ERR_CHAIN, "head, RP 1", send_offer(c, "records", &other, NULL, NULL, err));
+    MUST(send_offer(c, "records", &m, NULL, NULL, err));
+    MUST(send_offer(c, "records", &four, NULL, NULL, err)); /* continues an offer */
+    MUST(send_all(c, &m, err));
+    assert_head(c, 3);
+    REFUSED(ERR_CHAIN, "head, RP 3", send_offer(c, "records", &three, NULL, NULL, err));
+    REFUSED(ERR_CHAIN, "head, RP 3", send_offer(c, "records", &stranger, NULL, NULL, err));
+    caller_free(c);
+    c = client(&f, BETHUNE);
+    MUST(send_all(c, &four, err)); /* continues the head */
+    assert_head(c, 4);
+    caller_free(c);
+    fixture_stop(&f);
+    delta_free(&one);
+    delta_free(&two);
+    delta_free(&three);
+    delta_free(&four);
+    delta_free(&m);
+    delta_free(&other);
+    delta_free(&stranger);
+}
+static void a_merged_delta_takes_the_place_of_those_it_merged(void **state)
+{
+    (void)state;
+    hub_run(merged, NULL);
+}
+
 static void pipelined(void *arg)
 {
     struct hub_fixture f;
@@ -477,6 +523,7 @@ int main(void)
         cmocka_unit_test(after_a_break_only_missing_parts_are_asked_for),
         cmocka_unit_test(a_wrong_signature_site_or_group_is_refused),
         cmocka_unit_test(a_gap_a_fork_and_a_step_back_are_refused),
+        cmocka_unit_test(a_merged_delta_takes_the_place_of_those_it_merged),
         cmocka_unit_test(several_deltas_are_offered_at_once_and_committed_in_order),
         cmocka_unit_test(an_offer_that_crosses_the_commit_of_its_parent_is_taken),
         cmocka_unit_test(nothing_is_committed_before_every_part_is_right_and_twice_is_once),

@@ -318,6 +318,7 @@ static void a_catalog_entry_round_trips_and_a_damaged_one_is_corrupt(void **stat
     (void)state;
     memset(in.digest.b, 1, DIGEST_LEN);
     memset(in.parent.b, 2, DIGEST_LEN);
+    memset(in.link.b, 3, DIGEST_LEN);
     assert_int_equal(catalog_encode(&head, &in), 0);
     assert_int_equal(catalog_decode(&out, &head, &e), 0);
     assert_memory_equal(&in, &out, sizeof in);

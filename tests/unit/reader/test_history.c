@@ -25,6 +25,7 @@ static struct catalog_entry entry_of(const struct test_delta *d)
     return (struct catalog_entry){.rp_first = d->rp,
                                   .rp = d->rp,
                                   .digest = d->digest,
+                                  .link = d->digest,
                                   .flags = MANIFEST_COMPLETE,
                                   .file_len = d->len,
                                   .manifest_len = d->manifest_len};

@@ -39,6 +39,61 @@ static void every_complete_point_is_restored_as_the_model_says(void **state)
     hub_run(all_points, NULL);
 }
 
+static uint8_t bytes_of[4][EXTENT_MAX];
+
+/* RPs 7 to 9 came merged, and RP 10, sealed before that, continues RP 9. */
+static void from_merged(void *arg)
+{
+    struct world w;
+    struct test_delta m, child;
+    struct manifest_volume volumes[2] = {{"other", MIB}, {"data", 2000 * SECTOR_SIZE + 512}};
+    struct spec_extent x[] = {{1, 100, 256, bytes_of[0]}, {1, 600, 9, bytes_of[1]},
+                              {1, 90, 20, NULL},          {1, 300, 200, bytes_of[2]},
+                              {0, 0, 5, bytes_of[3]},     {1, 320, 2, bytes_of[3]},
+                              {1, 605, 1, NULL}};
+    static const uint16_t source_of[] = {0, 0, 1, 1, 2, 2, 2};
+    struct spec s = {.rp_first = 7,
+                     .rp = 9,
+                     .sources = 3,
+                     .volumes = volumes,
+                     .volume_count = 2,
+                     .extents = x,
+                     .source_of = source_of,
+                     .extent_count = 7};
+    (void)arg;
+    for (unsigned i = 0; i < 4; i++)
+        fill_random(bytes_of[i], EXTENT_MAX, 70 + i);
+    world_start(&w);
+    s.parent = w.m.deltas[POINTS].digest;
+    memset(s.stands_for.b, 9, DIGEST_LEN);
+    delta_make(&m, &s);
+    struct spec next = {.rp = 10, .parent = s.stands_for, .volumes = volumes, .volume_count = 2};
+    delta_make(&child, &next);
+    MUST(send_all(w.c, &m, err));
+    MUST(send_all(w.c, &child, err));
+    world_open(&w);
+    for (size_t i = 0; i < 7; i++) { /* one after the other, each over what was before */
+        uint8_t *at = w.m.image[POINTS] + (size_t)x[i].sector * SECTOR_SIZE;
+        if (x[i].volume == 1 && x[i].plain)
+            memcpy(at, x[i].plain, (size_t)x[i].sectors * SECTOR_SIZE);
+        else if (x[i].volume == 1)
+            memset(at, 0, (size_t)x[i].sectors * SECTOR_SIZE);
+    }
+    MUST(restore(&w, 9, w.target, true, NULL, err));
+    assert_restored(&w, POINTS);
+    MUST(restore(&w, 10, w.target, true, NULL, err));
+    assert_restored(&w, POINTS);
+    REFUSED(ERR_NOENT, "no complete recovery point", restore(&w, 8, NULL, false, NULL, err));
+    world_stop(&w);
+    delta_free(&m);
+    delta_free(&child);
+}
+static void of_a_merged_delta_the_newest_source_wins(void **state)
+{
+    (void)state;
+    hub_run(from_merged, NULL);
+}
+
 static void existing(void *arg)
 {
     struct world w;
@@ -175,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_complete_point_is_restored_as_the_model_says),
+        cmocka_unit_test(of_a_merged_delta_the_newest_source_wins),
         cmocka_unit_test(an_existing_target_is_left_alone_unless_forced),
         cmocka_unit_test(a_wrong_key_is_refused_naming_the_right_one),
         cmocka_unit_test(a_flipped_byte_anywhere_is_found_and_named_and_the_target_untouched),
