@@ -75,6 +75,8 @@ static int act(struct storm *s, unsigned *seed, uint8_t *buf)
         res = capture_write(c, buf, len, off, kind == 4 ? CAPTURE_FUA : 0);
     if (res == 0)
         oracle_ack(&s->oracle, op);
+    else
+        oracle_lost(&s->oracle, op);
     return res;
 }
 
@@ -96,15 +98,14 @@ static void client_fiber(void *arg)
 
 static void check_storm(struct storm *s, uint64_t from)
 {
-    uint8_t *images[VOLUMES];
-    uint64_t sizes[VOLUMES];
+    struct oracle_image images[VOLUMES];
     uint64_t to = oracle_now(&s->oracle);
+    char text[ORACLE_TEXT];
     assert_true(replay_upto(&s->replay, s->f, s->b.result.rp));
-    for (unsigned i = 0; i < VOLUMES; i++) {
-        images[i] = s->replay.images[i].bytes;
-        sizes[i] = s->replay.images[i].size;
-    }
-    oracle_check(&s->oracle, images, sizes, VOLUMES, from, to);
+    for (unsigned i = 0; i < VOLUMES; i++)
+        images[i] = (struct oracle_image){s->replay.images[i].bytes, s->replay.images[i].size};
+    if (!oracle_check(&s->oracle, images, VOLUMES, from, to, text))
+        fail_msg("%s", text);
     assert_true(replay_equals(&s->replay, s->f, NO_SCAN, NO_SCAN));
 }
 
