@@ -21,6 +21,10 @@ const struct command commands[] = {
      "       relais keygen --show FILE [--passphrase-file FILE]\n"
      "       relais keygen --change-passphrase FILE [--passphrase-file FILE]\n"
      "                     [--new-passphrase-file FILE]"},
+    {"escrow", cmd_escrow, "a key on paper: make it, print one, type it back",
+     "new [--shares K/N]\n       relais escrow print KEYFILE [--shares K/N] [--passphrase-file "
+     "FILE]\n"
+     "       relais escrow combine KEYFILE [--passphrase] [--passphrase-file FILE] <SHEETS"},
     {"config", cmd_config, "check the configuration, list all options", "check|reference|groups"},
     {"status", cmd_status,
      "how replication stands: exit status 0 well, 1 degraded, 2 broken, 3 unknown",

@@ -45,7 +45,8 @@ static void check_site(struct parser *p, const struct section *s)
     if (strcmp(c->state_dir, c->spool_dir) == 0)
         parser_problem(p, parser_line(s, "spool"), s, option_find(SECTION_SITE, "spool"),
                        c->spool_dir, "the state directory too; give each its own");
-    if (c->group_count == 0 && !c->has_hub)
+    /* A machine that only restores has a hub to ask and nothing else. */
+    if (c->group_count == 0 && !c->has_hub && !given(s, "hub"))
         parser_problem(p, s->line, s, NULL, NULL,
                        "nothing to do: add a [group NAME] to replicate, or [hub] to take in");
     if (c->group_count > 0 && !given(s, "hub"))

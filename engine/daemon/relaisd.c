@@ -280,7 +280,13 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "relaisd: not started: %s\n", e.text);
         return err_exit_status(e.code);
     }
-    if (load_keys(&d, &e) == 0 && run(&d, &e) == 0)
+    if (d.config->group_count == 0 && !d.config->has_hub)
+        (void)err_set(
+            &e, ERR_CONFIG,
+            "%s: nothing to do for a daemon: add a [group NAME] to replicate, or [hub] to "
+            "take in; relais(1) restores without one",
+            file);
+    else if (load_keys(&d, &e) == 0 && run(&d, &e) == 0)
         e = d.fatal;
     if (e.code != ERR_OK)
         log_error("%s", e.text);
