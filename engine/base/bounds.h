@@ -51,7 +51,7 @@
 #define CALLS_MAX     64u         /* requests in flight on one connection */
 /* Parts that pieces are on their way of, on one connection. More than one, so that a group need not
  * wait for the rest of another's part, which on a thin line is half a minute. */
-#define LINK_PARTS_OPEN 5u
+#define LINK_PARTS_OPEN 6u
 
 /* NBD. */
 #define NBD_PAYLOAD_MAX   ((uint32_t)(32 * MIB)) /* of a READ or WRITE; the protocol's default */

@@ -37,6 +37,9 @@ enum config_source {
     CONFIG_NBD   /* it is served, and what is written is seen */
 };
 
+/* How urgent it is that a group is shipped, in rising order. */
+enum config_priority { CONFIG_LOW, CONFIG_NORMAL, CONFIG_HIGH };
+
 #define CONFIG_SOCKET_MAX 108 /* a unix socket's path and its NUL */
 
 struct config_volume {
@@ -50,9 +53,10 @@ struct config_volume {
 
 struct config_group {
     char name[NAME_MAX_LEN + 1];
-    uint64_t interval_ns;         /* 0: on demand only */
-    uint64_t cut_bytes;           /* dirty bytes of captured volumes that start a cut; 0: never */
-    uint64_t seed_rate;           /* bytes read a second where nobody waits for it; 0: no limit */
+    uint64_t interval_ns; /* 0: on demand only */
+    uint64_t cut_bytes;   /* dirty bytes of captured volumes that start a cut; 0: never */
+    uint64_t seed_rate;   /* bytes read a second where nobody waits for it; 0: no limit */
+    enum config_priority priority;
     char freeze[CONFIG_PATH_MAX]; /* "" none; run before a cut, thaw after it, always */
     char thaw[CONFIG_PATH_MAX];
     uint64_t freeze_timeout_ns; /* of each command */

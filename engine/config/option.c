@@ -119,6 +119,9 @@ const struct option options[] = {
              "somebody waits for is not held up: a cut of volumes with *source = nbd*, and a scan "
              "under *freeze*. *auto*: 200 MiB when a volume of the group has *source = nbd*, else "
              "*none*. Seeding 4 TiB of data at 200 MiB takes 6 hours."},
+    {SECTION_GROUP, "priority", OPTION_PRIORITY, GROUP(priority), .value = "normal",
+     .help = "*high*, *normal* or *low*: its share of the link while others have something to ship "
+             "too, 16 to 4 to 1. What a group does not use goes to the others."},
     {SECTION_GROUP, "freeze", OPTION_COMMAND, GROUP(freeze),
      .help = "Command that brings the volumes to rest for the scan, and keeps them there until "
              "*thaw*; run by /bin/sh. When it fails there is no cut, and the next interval tries "

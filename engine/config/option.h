@@ -42,6 +42,7 @@ enum option_type {
     OPTION_READS,          /* char[CONFIG_READS_MAX][] */
     OPTION_STORE,          /* dir:/path, rados:POOL */
     OPTION_SOURCE,         /* enum config_source */
+    OPTION_PRIORITY,       /* enum config_priority */
     OPTION_SOCKET,         /* unix:/path; the path */
     OPTION_MODE,           /* octal, unsigned */
 };

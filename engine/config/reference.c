@@ -41,6 +41,8 @@ static const char *type_text(const struct option *o)
         return "STORE";
     case OPTION_SOURCE:
         return "scan | nbd";
+    case OPTION_PRIORITY:
+        return "high | normal | low";
     case OPTION_SOCKET:
         return "unix:PATH";
     case OPTION_MODE:

@@ -189,6 +189,18 @@ static int set_source(enum config_source *dst, const char *value, struct err *e)
     return 0;
 }
 
+static int set_priority(enum config_priority *dst, const char *value, struct err *e)
+{
+    static const char *const words[] = {
+        [CONFIG_LOW] = "low", [CONFIG_NORMAL] = "normal", [CONFIG_HIGH] = "high"};
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(value, words[i]) == 0) {
+            *dst = (enum config_priority)i;
+            return 0;
+        }
+    return err_set(e, ERR_CONFIG, "not a priority; write high, normal or low");
+}
+
 static int set_socket(const struct option *o, char *dst, const char *value, struct err *e)
 {
     if (strncmp(value, "unix:/", 6) != 0)
@@ -281,6 +293,8 @@ int option_set(const struct option *o, void *base, const char *value, struct err
         return set_store(o, dst, value, e);
     case OPTION_SOURCE:
         return set_source(dst, value, e);
+    case OPTION_PRIORITY:
+        return set_priority(dst, value, e);
     case OPTION_SOCKET:
         return set_socket(o, dst, value, e);
     case OPTION_MODE:

@@ -34,6 +34,7 @@ int group_open(struct group *g, const struct config *config, const struct config
 {
     int res;
     *g = (struct group){.config = own, .shop = shop};
+    g->flow.class = (enum share_class)own->priority;
     res = keyring_init(&g->keyring, config, own, e);
     if (res < 0)
         return res;

@@ -13,6 +13,7 @@
 #define RELAIS_GROUP_H
 
 #include "cut.h"
+#include "share.h"
 
 #include "relais.pb-c.h"
 
@@ -40,6 +41,7 @@ struct group {
     struct err error;                  /* why the last cut failed; OK when it did not */
     uint64_t plain_bytes, frame_bytes; /* sealed since start */
     /* The shipper's side. */
+    struct share_flow flow;
     bool link_up, shipping;
     struct err broken;           /* why nothing is shipped */
     struct chain_committed head; /* what to adopt */

@@ -37,15 +37,6 @@ static uint64_t next_delta(const struct chain *chain, uint64_t next)
     return 0;
 }
 
-/* How many deltas of one group may be under way: no more than its share of the offers that the hub
- * allows, or a few groups that are far behind would shut out all others until a delta is through,
- * which on a thin line is hours. */
-static unsigned ahead(const struct shipper *s)
-{
-    size_t share = s->count < SHIPPER_OFFERS ? SHIPPER_OFFERS / s->count : 1;
-    return share < SHIP_AHEAD ? (unsigned)share : SHIP_AHEAD;
-}
-
 static int run_convoy(struct convoy *c, struct err *e)
 {
     struct group *g = c->p.group;
@@ -54,7 +45,7 @@ static int run_convoy(struct convoy *c, struct err *e)
         int res;
         land_done(c);
         g->shipping = c->count > 0;
-        rp = c->count < ahead(c->p.shipper) ? next_delta(&g->chain, c->next) : 0;
+        rp = c->count < ship_ahead(c->p.shipper, g) ? next_delta(&g->chain, c->next) : 0;
         if (g->adopt || g->damaged)
             return err_set(e, ERR_AGAIN, "group %s: history changes", g->chain.group);
         if (rp == 0) {

@@ -28,6 +28,10 @@ struct pipeline {
     struct fiber_cond turns;
 };
 struct delta_trip;
+/* How many deltas of a group may be under way: no more than its share of the offers that the hub
+ * allows, or a few groups that are far behind would shut out all others until a delta is through,
+ * which on a thin line is hours. */
+unsigned ship_ahead(const struct shipper *s, const struct group *g);
 /* Reads the manifest and sends the offer; a fiber of its own does the rest. (waits) */
 int trip_start(struct delta_trip **out, struct pipeline *p, uint64_t rp, struct err *e);
 /* Waits for its end, which may be p->failed, and frees it. */

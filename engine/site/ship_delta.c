@@ -13,6 +13,7 @@ struct delta_trip {
     struct pipeline *p;
     struct fiber *fiber;
     uint64_t rp;
+    enum share_class class; /* whose offer it has */
     char path[PATH_CAP];
     struct manifest m;
     struct chain_delta facts;
@@ -36,6 +37,52 @@ void pipeline_fail(struct pipeline *p, const struct err *e)
 static struct caller *caller_of(const struct delta_trip *t)
 {
     return t->p->shipper->caller;
+}
+
+/* -- Offers that are open at once -- */
+
+/* What this class and those below may have open together leaves some for the more urgent. */
+static const unsigned offers_max[SHARE_CLASSES] = {SHIPPER_OFFERS / 2, SHIPPER_OFFERS * 3 / 4,
+                                                   SHIPPER_OFFERS};
+
+unsigned ship_ahead(const struct shipper *s, const struct group *g)
+{
+    unsigned least = SHIP_AHEAD;
+    for (unsigned c = g->flow.class; c < SHARE_CLASSES; c++) {
+        unsigned groups = 0;
+        for (size_t i = 0; i < s->count; i++)
+            groups += s->groups[i]->flow.class <= c;
+        if (offers_max[c] / groups < least)
+            least = offers_max[c] / groups;
+    }
+    return least > 0 ? least : 1;
+}
+
+static bool offer_free(const struct shipper *s, enum share_class class)
+{
+    unsigned upto = 0;
+    for (unsigned c = 0; c < SHARE_CLASSES; c++) {
+        upto += s->offers[c];
+        if (c >= class && upto >= offers_max[c])
+            return false;
+    }
+    return true;
+}
+
+static int take_offer(struct pipeline *p, enum share_class class, struct err *e)
+{
+    struct shipper *s = p->shipper;
+    while (!offer_free(s, class) && !p->failed)
+        if (fiber_wait(&s->offer_closed, FIBER_FOREVER) == -ECANCELED)
+            return err_os(e, -ECANCELED, "group %s", p->group->chain.group);
+    s->offers[class]++;
+    return 0;
+}
+
+static void give_offer(struct shipper *s, enum share_class class)
+{
+    s->offers[class]--;
+    fiber_wake_all(&s->offer_closed);
 }
 
 /* -- Parts -- */
@@ -98,26 +145,38 @@ static int find_damage(struct delta_trip *t, struct err *e)
     return res;
 }
 
-/* Pieces go out without a pause between them: the hub assembles one part at a time. */
-static int send_pieces(struct delta_trip *t, uint32_t n, const uint8_t *buf, uint32_t len,
-                       struct err *e)
+/* One piece, in its turn; the last one is answered. */
+static int send_piece(struct delta_trip *t, struct share_part *turn, Relais__Part *part,
+                      const uint8_t *buf, uint32_t piece, bool last, struct err *e)
 {
+    struct share *share = &t->p->shipper->share;
     struct call *call = &t->parts[(t->first + t->flying) % SHIP_PARTS_FLYING];
+    int res = share_turn(share, turn);
+    if (res < 0)
+        return err_os(e, res, "group %s", t->p->group->chain.group);
+    *call = (struct call){.expect = FRAME_PartStored};
+    res = last ? call_start(caller_of(t), call, FRAME_Part, &part->base, buf, piece, e)
+               : call_send(caller_of(t), FRAME_Part, &part->base, buf, piece, e);
+    share_sent(share, turn,
+               res < 0 ? 0 : FRAME_HEADER_LEN + message_packed_size(&part->base) + piece);
+    return res;
+}
+
+static int send_pieces(struct delta_trip *t, struct share_part *turn, uint32_t n,
+                       const uint8_t *buf, uint32_t len, struct err *e)
+{
     Relais__Part part;
     relais__part__init(&part);
     part.group = t->p->group->chain.group;
     part.digest = (ProtobufCBinaryData){DIGEST_LEN, t->facts.digest.b};
     part.part = n;
     for (uint32_t at = 0; at < len;) {
-        uint32_t piece = len - at < PAYLOAD_MAX ? len - at : (uint32_t)PAYLOAD_MAX;
-        bool last = at + piece == len;
+        uint32_t piece = share_piece(&t->p->shipper->share);
         int res;
+        if (piece > len - at)
+            piece = len - at;
         part.offset = at;
-        *call = (struct call){.expect = FRAME_PartStored};
-        if (last)
-            res = call_start(caller_of(t), call, FRAME_Part, &part.base, buf + at, piece, e);
-        else
-            res = call_send(caller_of(t), FRAME_Part, &part.base, buf + at, piece, e);
+        res = send_piece(t, turn, &part, buf + at, piece, at + piece == len, e);
         if (res < 0)
             return res;
         at += piece;
@@ -130,6 +189,7 @@ static int send_part(struct delta_trip *t, uint32_t n, struct err *e)
 {
     struct shipper *s = t->p->shipper;
     uint32_t len = manifest_part_len(&t->m, n);
+    struct share_part turn;
     uint8_t *buf;
     int res;
     if (t->flying == SHIP_PARTS_FLYING) {
@@ -137,20 +197,19 @@ static int send_part(struct delta_trip *t, uint32_t n, struct err *e)
         if (res < 0)
             return res;
     }
+    res = share_begin(&s->share, &turn, &t->p->group->flow);
+    if (res == -EAGAIN)
+        return err_set(e, ERR_AGAIN, "group %s is paused", t->p->group->chain.group);
+    if (res < 0)
+        return err_os(e, res, "group %s", t->p->group->chain.group);
     buf = bufpool_take(&s->parts);
-    if (!buf)
-        return err_os(e, -ECANCELED, "group %s", t->p->group->chain.group);
-    res = read_part(t, n, buf, len, e);
-    if (res == 0) {
-        res = fiber_lock(&s->sending);
-        if (res < 0) {
-            res = err_os(e, res, "group %s", t->p->group->chain.group);
-        } else {
-            res = send_pieces(t, n, buf, len, e);
-            fiber_unlock(&s->sending);
-        }
-    }
-    bufpool_give(&s->parts, buf);
+    res = buf ? read_part(t, n, buf, len, e)
+              : err_os(e, -ECANCELED, "group %s", t->p->group->chain.group);
+    if (res == 0)
+        res = send_pieces(t, &turn, n, buf, len, e);
+    if (buf)
+        bufpool_give(&s->parts, buf);
+    share_end(&s->share, &turn);
     return res;
 }
 
@@ -244,7 +303,6 @@ static int travel(struct delta_trip *t, struct err *e)
 static void trip_fiber(void *arg)
 {
     struct delta_trip *t = arg;
-    struct shipper *s = t->p->shipper;
     struct err e = ERR_INIT;
     int res = travel(t, &e);
     /* Before a part was sent it was not ours that the hub found damaged, but its store's. */
@@ -259,8 +317,7 @@ static void trip_fiber(void *arg)
     call_end(&t->offer);
     bulk_close_always(&t->file);
     manifest_free(&t->m);
-    s->offers--;
-    fiber_wake_all(&s->offer_closed);
+    give_offer(t->p->shipper, t->class);
     fiber_wake_all(&t->p->group->chain.changed);
 }
 
@@ -272,29 +329,22 @@ static int send_offer(struct delta_trip *t, const struct bytes_out *encoded, str
     relais__offer__init(&offer);
     offer.group = t->p->group->chain.group;
     t->offer = (struct call){.expect = FRAME_Need};
+    share_charge(&t->p->shipper->share, encoded->len);
     return call_start(caller_of(t), &t->offer, FRAME_Offer, &offer.base, encoded->p,
                       (uint32_t)encoded->len, e);
-}
-
-static int take_offer(struct pipeline *p, struct err *e)
-{
-    struct shipper *s = p->shipper;
-    while (s->offers >= SHIPPER_OFFERS && !p->failed)
-        if (fiber_wait(&s->offer_closed, FIBER_FOREVER) == -ECANCELED)
-            return err_os(e, -ECANCELED, "group %s", p->group->chain.group);
-    s->offers++;
-    return 0;
 }
 
 int trip_start(struct delta_trip **out, struct pipeline *p, uint64_t rp, struct err *e)
 {
     struct delta_trip *t;
     struct bytes_out encoded;
-    int res = take_offer(p, e);
+    enum share_class class = p->group->flow.class;
+    int res = take_offer(p, class, e);
     if (res < 0)
         return res;
     t = err_calloc(1, sizeof *t);
     t->p = p;
+    t->class = class;
     t->rp = rp;
     t->file = BULK_CLOSED;
     path_delta(t->path, p->group->chain.dir, rp);
@@ -308,8 +358,7 @@ int trip_start(struct delta_trip **out, struct pipeline *p, uint64_t rp, struct 
         p->damaged = rp;
     }
     if (res < 0) {
-        p->shipper->offers--;
-        fiber_wake_all(&p->shipper->offer_closed);
+        give_offer(p->shipper, class);
         free(t);
         return res;
     }

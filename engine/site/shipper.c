@@ -78,7 +78,7 @@ static void ride(struct shipper *s)
     struct io *io = fiber_io();
     struct err e = ERR_INIT;
     s->since = io->ops->wall(io);
-    s->offers = 0;
+    memset(s->offers, 0, sizeof s->offers);
     s->sample_count = 0;
     set_link_up(s, true);
     for (size_t i = 0; i < s->count; i++) {
@@ -140,7 +140,8 @@ void shipper_start(struct shipper *s, const struct config_peer *hub, struct tls 
                    struct group **groups, size_t count)
 {
     *s = (struct shipper){.hub = hub, .tls = tls, .groups = groups, .count = count};
-    bufpool_init(&s->parts, PART_SIZE, SHIPPER_BUFFERS);
+    bufpool_init(&s->parts, PART_SIZE, SHARE_PLACES);
+    share_init(&s->share);
     if (hub && hub->addr_count > 0 && count > 0)
         s->fiber = fiber_spawn(fiber_io(), "shipper", shipper_fiber, s);
 }

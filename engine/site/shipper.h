@@ -2,7 +2,7 @@
  *
  * One fiber keeps a connection, trying the hub's addresses in turn; while it lasts, a fiber for
  * each group compares histories with the hub and ships what is sealed, oldest first (ship.h).
- * Groups take turns part by part. */
+ * Groups share the connection by their priorities, piece by piece (share.h). */
 #ifndef RELAIS_SHIPPER_H
 #define RELAIS_SHIPPER_H
 
@@ -10,7 +10,6 @@
 #include "group.h"
 
 #define SHIPPER_OFFERS  12u /* open at once; a hub allows 16 on a connection */
-#define SHIPPER_BUFFERS 3u  /* parts read, checked and waiting for their turn on the link */
 #define SHIPPER_SAMPLES 11u
 
 struct shipper {
@@ -18,13 +17,13 @@ struct shipper {
     struct tls *tls;
     struct group **groups;
     size_t count;
-    struct bufpool parts;
+    struct bufpool parts; /* read, and waiting for their turn on the link */
+    struct share share;
     struct fiber *fiber;
     bool stopping;
     /* The connection; NULL between two. */
     struct caller *caller;
-    struct fiber_mutex sending; /* one part at a time */
-    unsigned offers;            /* open on this connection */
+    unsigned offers[SHARE_CLASSES]; /* open on this connection */
     struct fiber_cond offer_closed;
     struct fiber_cond news; /* a group's fiber found the link broken, or stop */
     int64_t since;          /* UTC, of this connection */

@@ -56,6 +56,7 @@ void fixture_init(struct fixture *f)
     f->config.reader_count = 1;
     fixture_text(g->name, sizeof g->name, "records");
     g->freeze_timeout_ns = 5 * IO_S;
+    g->priority = CONFIG_NORMAL;
     g->freeze_max_ns = 60 * IO_S;
     g->volumes = f->volumes;
 }
