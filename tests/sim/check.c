@@ -12,7 +12,18 @@
 
 struct cut {
     uint64_t number;
+    uint64_t instant;              /* of the ledger */
     uint64_t *sums[CHECK_VOLUMES]; /* one per sector */
+};
+
+struct point { /* an RP that was seen, if it was complete */
+    bool complete;
+    uint64_t sums[CHECK_VOLUMES];
+    uint64_t meets; /* the newest mark that was asked for, and whose RP it may be */
+};
+
+struct promise { /* a mark that was committed */
+    uint64_t rp, asked;
 };
 
 struct check {
@@ -23,11 +34,18 @@ struct check {
     struct cut *cuts;
     size_t cut_count, cut_cap;
     struct digest *digests; /* of each RP that was seen, by RP; zero where none ended there */
+    struct point *points;   /* likewise */
     uint64_t digest_count;
+    struct ledger *ledger; /* NULL: no volume is captured */
+    uint64_t *asks;        /* instants */
+    size_t ask_count;
+    struct promise *promises;
+    size_t promise_count;
     uint64_t acked, marked; /* an RP; a cut */
     /* how far the image is */
     uint64_t rp, complete_cut;
     struct digest tip, link; /* of the manifest there; what the next must name as its parent */
+    uint64_t instant; /* the captured volumes' newest cut is not before it */
 };
 
 struct check *check_new(struct world *w, struct disk *hub, const char *root, const char *site,
@@ -58,6 +76,9 @@ void check_free(struct check *c)
         free(c->image.volumes[v].content);
     free(c->cuts);
     free(c->digests);
+    free(c->points);
+    free(c->asks);
+    free(c->promises);
     free(c);
 }
 
@@ -69,6 +90,13 @@ void check_add_volume(struct check *c, const char *name, uint64_t size)
     v->size = size;
     v->sectors = (size + SECTOR_SIZE - 1) / SECTOR_SIZE;
     v->content = err_calloc(v->sectors, SECTOR_SIZE);
+}
+
+void check_add_captured(struct check *c, const char *name, uint64_t size, struct ledger *l)
+{
+    check_add_volume(c, name, size);
+    c->image.volumes[c->image.count - 1].captured = true;
+    c->ledger = l;
 }
 
 /* ---- the model ---- */
@@ -99,9 +127,11 @@ void check_cut(struct check *c, uint64_t number, const uint8_t *const contents[]
         c->cuts = err_realloc(c->cuts, c->cut_cap * sizeof *c->cuts);
     }
     cut = &c->cuts[c->cut_count++];
-    cut->number = number;
+    *cut = (struct cut){.number = number, .instant = c->ledger ? ledger_now(c->ledger) : 0};
     for (unsigned i = 0; i < c->image.count; i++) {
         const struct check_volume *v = &c->image.volumes[i];
+        if (v->captured)
+            continue;
         cut->sums[i] = err_calloc(v->sectors, sizeof *cut->sums[i]);
         for (uint64_t s = 0; s < v->sectors; s++)
             cut->sums[i][s] = sum_of(contents[i] + s * SECTOR_SIZE, sector_len(v, s));
@@ -114,11 +144,23 @@ void check_acked(struct check *c, uint64_t rp)
         c->acked = rp;
 }
 
-void check_marked(struct check *c, uint64_t rp, uint64_t cut)
+uint64_t check_asked(struct check *c)
+{
+    if (!c->ledger)
+        return 0;
+    c->asks = err_realloc(c->asks, (c->ask_count + 1) * sizeof *c->asks);
+    return c->asks[c->ask_count++] = ledger_now(c->ledger);
+}
+
+void check_marked(struct check *c, uint64_t rp, uint64_t cut, uint64_t asked)
 {
     check_acked(c, rp);
     if (cut > c->marked)
         c->marked = cut;
+    if (asked == 0)
+        return;
+    c->promises = err_realloc(c->promises, (c->promise_count + 1) * sizeof *c->promises);
+    c->promises[c->promise_count++] = (struct promise){rp, asked};
 }
 
 uint64_t check_head_cut(const struct check *c)
@@ -150,31 +192,118 @@ static bool volume_equal(struct check *c, const struct cut *cut, unsigned i, con
     return true;
 }
 
-static void compare(struct check *c)
+/* The scanned volumes: the cut that they are, or NULL. */
+static const struct cut *compare_scanned(struct check *c, unsigned first)
 {
-    uint64_t number = bytes_le64(c->image.volumes[0].content);
+    uint64_t number = bytes_le64(c->image.volumes[first].content);
     const struct cut *cut = find_cut(c, number);
     if (!cut) {
         world_fail(c->w,
                    "%s/%s: complete RP %" PRIu64 " says that it is cut %" PRIu64
                    ", which there was not",
                    c->site, c->group, c->rp, number);
-        return;
+        return NULL;
     }
     if (number < c->complete_cut)
         world_fail(c->w,
                    "%s/%s: RP %" PRIu64 " is cut %" PRIu64 ", but an earlier RP is cut %" PRIu64,
                    c->site, c->group, c->rp, number, c->complete_cut);
     c->complete_cut = number;
+    for (unsigned i = first; i < c->image.count; i++)
+        if (!c->image.volumes[i].captured &&
+            !volume_equal(c, cut, i, c->image.volumes[i].content, "RP", c->rp))
+            return NULL;
+    return cut;
+}
+
+static void captured_images(const struct check *c, const uint8_t *images[CHECK_VOLUMES])
+{
+    unsigned n = 0;
     for (unsigned i = 0; i < c->image.count; i++)
-        if (!volume_equal(c, cut, i, c->image.volumes[i].content, "RP", c->rp))
-            return;
+        if (c->image.volumes[i].captured)
+            images[n++] = c->image.volumes[i].content;
+}
+
+/* The captured volumes; cut: what the scanned ones are, NULL when there are none. */
+static void compare_captured(struct check *c, const struct cut *cut)
+{
+    const uint8_t *images[CHECK_VOLUMES];
+    uint64_t from = cut && cut->instant > c->instant ? cut->instant : c->instant;
+    uint64_t until = cut && cut < c->cuts + c->cut_count - 1 ? cut[1].instant : LEDGER_NEVER;
+    struct point *p = &c->points[c->rp];
+    char why[200];
+    uint64_t at;
+    captured_images(c, images);
+    at = ledger_cut(c->ledger, images, from, why, sizeof why);
+    if (at >= until) {
+        world_fail(c->w, "%s/%s: RP %" PRIu64 " is no cut of its captured volumes%s: %s", c->site,
+                   c->group, c->rp, at == LEDGER_NEVER ? "" : " at the time of its scanned ones",
+                   at == LEDGER_NEVER ? why : "it holds what was written later");
+        return;
+    }
+    c->instant = at;
+    for (size_t i = c->ask_count; i > 0 && p->meets < c->asks[i - 1]; i--)
+        if (c->asks[i - 1] <= at ||
+            ledger_cut(c->ledger, images, c->asks[i - 1], why, sizeof why) < until)
+            p->meets = c->asks[i - 1];
+}
+
+static void compare(struct check *c)
+{
+    const struct cut *cut = NULL;
+    struct point *p = &c->points[c->rp];
+    unsigned first = 0;
+    *p = (struct point){.complete = true};
+    while (first < c->image.count && c->image.volumes[first].captured)
+        first++;
+    if (first < c->image.count && !(cut = compare_scanned(c, first)))
+        return;
+    if (c->ledger)
+        compare_captured(c, cut);
+    for (unsigned i = 0; i < c->image.count; i++)
+        p->sums[i] = sum_of(c->image.volumes[i].content, c->image.volumes[i].size);
+}
+
+/* What was committed for a mark holds what was acknowledged before it was asked for. */
+static void check_promises(struct check *c)
+{
+    for (size_t i = 0; i < c->promise_count && !c->w->failed; i++) {
+        const struct promise *m = &c->promises[i];
+        const struct point *p = &c->points[m->rp];
+        if (m->rp > c->rp || !p->complete || p->meets < m->asked)
+            world_fail(c->w, "%s/%s: RP %" PRIu64 " was committed for a mark, but %s", c->site,
+                       c->group, m->rp,
+                       m->rp > c->rp || !p->complete
+                           ? "there is no complete RP of that number"
+                           : "lacks what was acknowledged before the mark was asked for");
+    }
+    c->promise_count = 0;
+}
+
+void check_settled(struct check *c, unsigned volume, const uint8_t *content)
+{
+    const struct check_volume *v = &c->image.volumes[volume];
+    for (uint64_t s = 0; s < v->sectors && !c->w->failed; s++)
+        if (memcmp(v->content + s * SECTOR_SIZE, content + s * SECTOR_SIZE, sector_len(v, s)) != 0)
+            world_fail(c->w,
+                       "%s/%s: volume %s is at rest, and differs from the newest RP %" PRIu64
+                       " in sector %" PRIu64,
+                       c->site, c->group, v->name, c->rp, s);
 }
 
 void check_restored(struct check *c, unsigned volume, const uint8_t *content, size_t len,
                     uint64_t rp)
 {
     const struct cut *cut = len >= 8 ? find_cut(c, bytes_le64(content)) : NULL;
+    if (c->image.volumes[volume].captured) {
+        check_run(c);
+        if (rp <= c->rp && (len != c->image.volumes[volume].size || !c->points[rp].complete ||
+                            c->points[rp].sums[volume] != sum_of(content, len)))
+            world_fail(c->w,
+                       "%s/%s@%" PRIu64 ": volume %s was restored to other bytes than the RP's",
+                       c->site, c->group, rp, c->image.volumes[volume].name);
+        return;
+    }
     if (len != c->image.volumes[volume].size || !cut)
         world_fail(c->w, "%s/%s@%" PRIu64 ": restored %zu bytes that are no cut", c->site, c->group,
                    rp, len);
@@ -229,6 +358,8 @@ static void remember(struct check *c, const struct check_entry *e)
         uint64_t count = 2 * e->rp + 16;
         c->digests = err_realloc(c->digests, count * sizeof *c->digests);
         memset(c->digests + c->digest_count, 0, (count - c->digest_count) * sizeof *c->digests);
+        c->points = err_realloc(c->points, count * sizeof *c->points);
+        memset(c->points + c->digest_count, 0, (count - c->digest_count) * sizeof *c->points);
         c->digest_count = count;
     }
     known = &c->digests[e->rp];
@@ -273,7 +404,7 @@ static void start_over(struct check *c)
 {
     for (unsigned v = 0; v < c->image.count; v++)
         memset(c->image.volumes[v].content, 0, c->image.volumes[v].sectors * SECTOR_SIZE);
-    c->rp = c->complete_cut = 0;
+    c->rp = c->complete_cut = c->instant = 0;
     memset(&c->tip, 0, sizeof c->tip);
     memset(&c->link, 0, sizeof c->link);
 }
@@ -344,6 +475,7 @@ void check_run(struct check *c)
                    "%s/%s: a mark of cut %" PRIu64 " was committed, the newest complete RP is "
                    "cut %" PRIu64,
                    c->site, c->group, c->marked, c->complete_cut);
+    check_promises(c);
     free(h);
     free(catalog);
 }

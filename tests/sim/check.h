@@ -8,14 +8,15 @@
  *   - the head, the catalog and the objects fit together: every byte of every delta is there;
  *   - manifests are signed, chained without gap or fork, and agree with all digests;
  *   - each complete RP is byte for byte what the volumes were at one cut, all at the same one, and
- *     cuts do not go back in time;
+ *     cuts do not go back in time; of captured volumes the ledger says what may be a cut;
+ *   - a mark that was committed holds all that was acknowledged before it was asked for;
  *   - nothing that the site was told is committed is ever missing, or another than it was. */
 #ifndef SIM_CHECK_H
 #define SIM_CHECK_H
 
 #include "disk.h"
 #include "key.h"
-#include "world.h"
+#include "ledger.h"
 
 #define CHECK_VOLUMES 4u
 
@@ -26,15 +27,21 @@ struct check *check_new(struct world *w, struct disk *hub, const char *root, con
                         const char *group, const struct key_public *signer,
                         struct key_secret *restore);
 void check_free(struct check *c);
+/* A volume that is scanned. */
 void check_add_volume(struct check *c, const char *name, uint64_t size);
+/* One that guests write: the next of the ledger (borrowed), which is the same for all of them. */
+void check_add_captured(struct check *c, const char *name, uint64_t size, struct ledger *l);
 
-/* The volumes at a cut: contents[i] of the i-th volume. Its first 8 bytes are the number of the
- * cut, the same in all volumes, greater than any before it. */
+/* The scanned volumes at a cut: contents[i] of the i-th volume (NULL: a captured one). Its first 8
+ * bytes are the number of the cut, the same in all volumes, greater than any before it. */
 void check_cut(struct check *c, uint64_t cut, const uint8_t *const contents[]);
 /* The site says that the hub has committed this RP. */
 void check_acked(struct check *c, uint64_t rp);
-/* A mark returned as committed; it was asked for when this was the least cut that it could mean. */
-void check_marked(struct check *c, uint64_t rp, uint64_t cut);
+/* Somebody asks for a mark: the instant of the ledger; 0 without one. */
+uint64_t check_asked(struct check *c);
+/* It returned as committed; it was asked for then, and when this was the least cut that it could
+ * mean. */
+void check_marked(struct check *c, uint64_t rp, uint64_t cut, uint64_t asked);
 /* Somebody restored the volume of that number to these bytes: they must be a cut. */
 void check_restored(struct check *c, unsigned volume, const uint8_t *content, size_t len,
                     uint64_t rp);
@@ -43,5 +50,8 @@ void check_restored(struct check *c, unsigned volume, const uint8_t *content, si
 void check_run(struct check *c);
 /* The cut of the newest complete RP seen; 0: none. */
 uint64_t check_head_cut(const struct check *c);
+/* Nobody writes any more, and a mark since was committed: fails the world unless the newest RP is
+ * what the captured volume of that number in the group holds. */
+void check_settled(struct check *c, unsigned volume, const uint8_t *content);
 
 #endif

@@ -8,6 +8,7 @@
 struct check_volume {
     char name[NAME_MAX_LEN + 1];
     uint64_t size, sectors;
+    bool captured;
     uint8_t *content; /* whole sectors */
 };
 

@@ -271,7 +271,7 @@ static void view_zero(struct inode *i, uint64_t off, uint64_t end)
                 account(i, 0, 1);
             if (i->view[slot] != hole)
                 free(i->view[slot]);
-            i->view[slot] = i->durable[slot] ? hole : NULL;
+            i->view[slot] = hole; /* not NULL: an older write may become durable before it */
         } else if (allocated(i, slot)) {
             memset(own(i, slot) + in, 0, n);
         }
@@ -354,8 +354,6 @@ static void durable_zero(struct inode *i, uint64_t off, uint64_t end)
         if (n == DISK_PAGE) {
             free(i->durable[slot]);
             i->durable[slot] = NULL;
-            if (i->view[slot] == hole)
-                i->view[slot] = NULL;
         } else if (i->durable[slot]) {
             memset(i->durable[slot] + in, 0, n);
         }
@@ -472,7 +470,7 @@ void inode_sync_failed(struct inode *i, uint64_t mark)
 {
     keep_some(i, mark);
     i->stale = true;
-    if (!i->changes && rng_chance(&i->disk->w->rng, 500000))
+    if (!i->changes && !i->steady && rng_chance(&i->disk->w->rng, 500000))
         settle(i); /* the kernel evicted the pages: readers see the loss at once */
 }
 

@@ -86,6 +86,12 @@ void inode_unlock(struct inode *i, const void *owner);
 void disk_poke(struct disk *d, const char *path, uint64_t off, const void *buf, size_t len);
 /* The whole file as readers see it, malloc'd; NULL when there is none. */
 uint8_t *disk_peek(struct disk *d, const char *path, size_t *len);
+/* What a failed sync loses of this file shows only after a power cut; and whether something is lost
+ * so. For volumes: what guests see of one would otherwise go back while they live. */
+void disk_set_steady(struct disk *d, const char *path);
+bool disk_is_stale(struct disk *d, const char *path);
+/* Part of a file; false when it does not reach so far. */
+bool disk_peek_at(struct disk *d, const char *path, uint64_t off, void *buf, size_t len);
 /* Removes everything below a directory, durably. */
 void disk_wipe(struct disk *d, const char *path);
 /* Flips one bit of the file's durable and visible content. */

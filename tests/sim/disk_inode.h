@@ -29,6 +29,7 @@ struct inode {
     struct disk *disk;
     struct inode *prev, *next; /* all of the disk */
     bool is_dir, stale;        /* stale: a failed sync lost changes that the view still shows */
+    bool steady;               /* stale until the power fails */
     unsigned holds;            /* names in both trees, recorded name changes, handles */
     unsigned links, handles;   /* in the view: while either is there, its pages take space */
     uint64_t mtime;

@@ -556,3 +556,23 @@ uint8_t *disk_peek(struct disk *d, const char *path, size_t *len)
             (size_t)inode_read(i, p + done, *len - done > 1u << 30 ? 1u << 30 : *len - done, done);
     return p;
 }
+
+void disk_set_steady(struct disk *d, const char *path)
+{
+    struct inode *i;
+    ASSERT(find(d, path, &i) == 0);
+    i->steady = true;
+}
+
+bool disk_is_stale(struct disk *d, const char *path)
+{
+    struct inode *i;
+    return find(d, path, &i) == 0 && i->stale;
+}
+
+bool disk_peek_at(struct disk *d, const char *path, uint64_t off, void *buf, size_t len)
+{
+    struct inode *i;
+    return find(d, path, &i) == 0 && !i->is_dir && off + len <= i->size &&
+           inode_read(i, buf, len, off) == (int)len;
+}

@@ -22,10 +22,13 @@ struct net_path {
     uint64_t latency, jitter; /* ns */
     uint64_t rate;            /* bytes/s */
     bool lost;
+    bool local;       /* within a machine: nothing is refused, reset or half closed by chance */
     uint64_t free_at; /* when the bytes sent before will have left */
 };
 /* From node to node; the caller may change it. */
 struct net_path *net_path(struct net *w, const struct node *from, const struct node *to);
+/* Makes a and b one machine, as a host and a guest on it: what a connects to by path is b's. */
+void net_same_machine(struct net *w, const struct node *a, const struct node *b);
 /* Cuts or heals both ways, and says so. */
 void net_cut(struct net *w, const struct node *a, const struct node *b, bool lost);
 /* Every path as it was made: nothing is lost. */

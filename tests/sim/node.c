@@ -5,6 +5,7 @@
 #include "node_op.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,19 @@ static const char *verb_text(enum verb v)
 }
 
 /* ---- requests ---- */
+
+static void tell(const struct op *op, int res)
+{
+    const struct node_io *io = op->io;
+    char range[48] = "";
+    if (op->verb == VERB_READ || op->verb == VERB_WRITE)
+        (void)snprintf(range, sizeof range, " %zu at %" PRIu64, op->len, op->off);
+    else if (op->verb == VERB_PUNCH)
+        (void)snprintf(range, sizeof range, " %" PRIu64 " at %" PRIu64, op->mark, op->off);
+    world_trace(io->w, "%s/%u: %s%s %s%s%s -> %d%s", io->node->host, io->incarnation,
+                verb_text(op->verb), range, op->path ? op->path : "", op->path2 ? " to " : "",
+                op->path2 ? op->path2 : "", res, io->dead ? " (dead)" : "");
+}
 
 static void complete(struct world_event *ev)
 {
@@ -42,9 +56,7 @@ static void complete(struct world_event *ev)
     world_note(io->w, (uint64_t)io->node->number << 32 | io->incarnation << 8 | op->verb,
                (uint64_t)(int64_t)res);
     if (io->w->verbose && op->verb != VERB_DEFER && op->verb != VERB_TIMER)
-        world_trace(io->w, "%s/%u: %s %s%s%s -> %d%s", io->node->host, io->incarnation,
-                    verb_text(op->verb), op->path ? op->path : "", op->path2 ? " to " : "",
-                    op->path2 ? op->path2 : "", res, io->dead ? " (dead)" : "");
+        tell(op, res);
     if (op->inode)
         disk_release(op->inode);
     free(op);

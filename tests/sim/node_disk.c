@@ -47,7 +47,8 @@ static bool misaligned(const struct op *op, const void *p)
 
 static size_t shorten(struct op *op, enum fault f)
 {
-    size_t unit = op->flags & O_DIRECT ? DISK_SECTOR : 1;
+    /* Whole sectors where the request is of sectors: on a volume nothing smaller is torn. */
+    size_t unit = op->len % DISK_SECTOR || op->off % DISK_SECTOR ? 1 : DISK_SECTOR;
     if (op->len <= unit || !world_fault(op->io->w, f))
         return op->len;
     return (1 + (size_t)rng_below(&op->io->w->rng, op->len / unit - 1 + (op->len % unit > 0))) *

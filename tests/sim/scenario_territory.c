@@ -108,7 +108,7 @@ static void trouble(struct towns *t)
     struct rng *r = &t->w->rng;
     struct place *p = any_place(t), *site = &t->sites[rng_below(r, TOWNS_SITES)];
     uint64_t pause = rng_chance(r, 200000) ? rng_below(r, 60 * IO_S) : rng_skewed(r, 0, 3 * IO_S);
-    switch (rng_below(r, 18)) {
+    switch (rng_below(r, 19)) {
     case 0:
     case 1:
     case 2:
@@ -142,6 +142,9 @@ static void trouble(struct towns *t)
         break;
     case 15:
         decay(t, site);
+        break;
+    case 16:
+        towns_end_guests(t, site, pause);
         break;
     default:
         disk_set_capacity(node_disk(p->node), DISK_LARGE);
@@ -188,13 +191,39 @@ static void fail_late(struct towns *t)
                t->reader.restored);
 }
 
+/* No guest writes any more: the last mark is what its volumes hold. */
+static void settled(struct place *p, const struct place_group *g)
+{
+    for (unsigned i = 0; i < g->volume_count; i++) {
+        size_t len;
+        uint8_t *content;
+        if (!g->volumes[i].captured)
+            continue;
+        content = disk_peek(node_disk(p->node), g->volumes[i].path, &len);
+        check_settled(g->check, i, content);
+        free(content);
+    }
+}
+
+/* Guests that had asked for something get their answers. */
+static void quiesce(struct towns *t)
+{
+    uint64_t until = t->w->now + 10 * 60 * IO_S;
+    t->quiet = true;
+    while (!towns_guests_idle(t) && t->w->now < until && !t->w->failed)
+        towns_spend(t, IO_S);
+    if (!towns_guests_idle(t))
+        world_fail(t->w, "a guest has no answer ten minutes after the last fault");
+}
+
 static void check_last(struct towns *t)
 {
     towns_check(t);
     for (unsigned i = 0; i < TOWNS_SITES; i++)
         for (unsigned g = 0; g < t->sites[i].group_count && !t->w->failed; g++) {
             const struct place_group *group = &t->sites[i].groups[g];
-            if (check_head_cut(group->check) != group->cut)
+            settled(&t->sites[i], group);
+            if (group->scans && check_head_cut(group->check) != group->cut)
                 world_fail(t->w,
                            "%s/%s: marked and committed, yet the hub has cut %" PRIu64
                            " and not the last, %" PRIu64,
@@ -207,12 +236,12 @@ static void converge(struct towns *t)
     uint64_t until;
     world_trace(t->w, "no more faults");
     t->w->calm = true;
-    t->quiet = true;
     net_heal(t->w->net);
     disk_set_capacity(node_disk(t->hub.node), DISK_LARGE);
     disk_set_capacity(node_disk(t->reader.node), DISK_LARGE);
     for (unsigned i = 0; i < TOWNS_SITES; i++)
         disk_set_capacity(node_disk(t->sites[i].node), DISK_LARGE);
+    quiesce(t);
     t->finale = true;
     t->reader.restored = 0;
     until = t->w->now + CONVERGE_MAX;
@@ -229,6 +258,8 @@ static void converge(struct towns *t)
     towns_end(t, &t->hub, PROC_CRASH, 0);
     check_last(t);
     procs_end(t->procs, t->reader.node, PROC_STOP);
+    for (unsigned i = 0; i < TOWNS_SITES; i++)
+        towns_end_guests(t, &t->sites[i], 0);
     for (unsigned i = 0; i < TOWNS_SITES; i++)
         procs_end(t->procs, t->sites[i].node, PROC_STOP);
     procs_settle(t->procs);

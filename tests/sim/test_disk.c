@@ -358,6 +358,31 @@ static void holes_are_told_and_read_as_zeroes(void **state)
     drop(r);
 }
 
+/* A sync whose mark lies between a write and what zeroes it makes only the write durable. */
+static void what_was_punched_stays_zero_when_an_older_write_becomes_durable(void **state)
+{
+    static uint8_t page[4096];
+    (void)state;
+    for (unsigned before = 0; before < 2; before++) {
+        struct rig r = rig(1);
+        struct inode *i = opened(r, "a", O_RDWR | O_CREAT);
+        uint64_t mark;
+        uint8_t got = 1;
+        assert_int_equal(inode_truncate(i, sizeof page), 0);
+        if (before)
+            assert_int_equal(inode_punch(i, 0, sizeof page), 0);
+        fill(page, sizeof page, 7);
+        assert_int_equal(inode_write(i, page, sizeof page, 0), (int)sizeof page);
+        mark = inode_mark(i);
+        assert_int_equal(inode_punch(i, 0, sizeof page), 0);
+        inode_sync(i, mark);
+        assert_int_equal(inode_read(i, &got, 1, 100), 1);
+        assert_int_equal(got, 0);
+        disk_release(i);
+        drop(r);
+    }
+}
+
 static void a_lock_excludes_others_until_a_crash(void **state)
 {
     struct rig r = rig(1);
@@ -421,6 +446,7 @@ int main(void)
         cmocka_unit_test(a_failed_sync_may_lose_what_a_later_one_does_not_bring_back),
         cmocka_unit_test(a_full_disk_writes_short_then_refuses),
         cmocka_unit_test(holes_are_told_and_read_as_zeroes),
+        cmocka_unit_test(what_was_punched_stays_zero_when_an_older_write_becomes_durable),
         cmocka_unit_test(a_lock_excludes_others_until_a_crash),
         cmocka_unit_test(whatever_happens_the_synced_content_is_what_is_left),
     };

@@ -1,6 +1,7 @@
 #include "towns.h"
 
 #include "err.h"
+#include "net.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -46,8 +47,11 @@ static void group_write(struct place *p, struct place_group *g)
 {
     struct rng *r = &p->t->w->rng;
     struct place_volume *v = &g->volumes[rng_below(r, g->volume_count)];
-    uint64_t off = rng_skewed(r, 8, v->size - 1);
-    uint64_t len = rng_skewed(r, 1, p->t->heavy ? 8 << 20 : 128 * 1024);
+    uint64_t off, len;
+    if (v->captured)
+        return;
+    off = rng_skewed(r, 8, v->size - 1);
+    len = rng_skewed(r, 1, p->t->heavy ? 8 << 20 : 128 * 1024);
     if (rng_chance(r, 500000))
         off = off < SECTOR_SIZE ? SECTOR_SIZE : off / SECTOR_SIZE * SECTOR_SIZE;
     if (len > v->size - off)
@@ -68,10 +72,12 @@ static void group_freeze(struct place *p, struct place_group *g)
     p->t->cuts++;
     for (unsigned i = 0; i < g->volume_count; i++) {
         struct place_volume *v = &g->volumes[i];
+        contents[i] = v->content;
+        if (v->captured)
+            continue;
         for (unsigned b = 0; b < 8; b++)
             v->content[b] = (uint8_t)(g->cut >> (8 * b));
         disk_poke(node_disk(p->node), v->path, 0, v->content, 8);
-        contents[i] = v->content;
     }
     check_cut(g->check, g->cut, contents);
     world_trace(p->t->w, "%s: %s rests: cut %" PRIu64, p->name, g->name, g->cut);
@@ -100,27 +106,62 @@ static int on_command(void *arg, struct node *n, const char *command, uint64_t *
 
 /* ---- making ---- */
 
+static void make_scanned(struct place *p, struct place_group *g, struct place_volume *v)
+{
+    struct towns *t = p->t;
+    v->size = 512 * rng_skewed(&t->w->rng, 16, 2048);
+    if (t->heavy)
+        v->size = 512 * rng_between(&t->w->rng, 8192, 65536);
+    v->content = err_calloc(v->size, 1);
+    disk_poke(node_disk(p->node), v->path, v->size - 1, "", 1); /* the rest is a hole */
+    check_add_volume(g->check, v->name, v->size);
+    g->scans = true;
+}
+
 static void make_group(struct towns *t, struct place *p, struct place_group *g, const char *name)
 {
     struct rng *r = &t->w->rng;
+    uint64_t kind = rng_below(r, 3); /* scanned, captured, some of each */
     (void)snprintf(g->name, sizeof g->name, "%s", name);
     g->check = check_new(t->w, node_disk(t->hub.node), STORE_ROOT, p->name, g->name,
                          key_public(p->sign), t->restore);
-    g->volume_count = 1 + (unsigned)rng_below(r, 2);
+    g->volume_count = (kind == 2 ? 2 : 1) + (unsigned)rng_below(r, 2);
     g->changed = true;
+    if (kind > 0) {
+        char full[40];
+        (void)snprintf(full, sizeof full, "%.16s/%s", p->name, name);
+        g->ledger = ledger_new(t->w, full);
+    }
     for (unsigned i = 0; i < g->volume_count; i++) {
         struct place_volume *v = &g->volumes[i];
         (void)snprintf(v->name, sizeof v->name, "v%u", i);
-        (void)snprintf(v->path, sizeof v->path, "/srv/volumes/%s-%s", g->name, v->name);
-        v->size = 512 * rng_skewed(r, 16, 2048);
-        if (t->heavy)
-            v->size = 512 * rng_between(r, 8192, 65536);
-        v->content = err_calloc(v->size, 1);
-        disk_poke(node_disk(p->node), v->path, v->size - 1, "", 1); /* the rest is a hole */
-        check_add_volume(g->check, v->name, v->size);
+        (void)snprintf(v->path, sizeof v->path, "/srv/volumes/%s-v%u", name, i);
+        if (kind == 1 || (kind == 2 && i % 2 == 0))
+            towns_make_captured(p, g, v);
+        else
+            make_scanned(p, g, v);
     }
     for (unsigned n = (unsigned)rng_below(r, 30); n > 0; n--)
         group_write(p, g);
+    if (g->ledger)
+        towns_fill_captured(p, g);
+}
+
+static size_t group_config(struct towns *t, const struct place_group *g, char *text, size_t cap)
+{
+    size_t n = (size_t)snprintf(text, cap, "[group %s]\ninterval = %us\n", g->name,
+                                (unsigned)rng_between(&t->w->rng, 1, 15));
+    if (g->scans || rng_chance(&t->w->rng, 300000))
+        n += (size_t)snprintf(text + n, cap - n, "freeze = freeze %s\nthaw = thaw %s\n", g->name,
+                              g->name);
+    for (unsigned i = 0; i < g->volume_count; i++) {
+        const struct place_volume *v = &g->volumes[i];
+        n += (size_t)snprintf(text + n, cap - n, "[volume %s/%s]\npath = %s\n", g->name, v->name,
+                              v->path);
+        if (v->captured)
+            n += (size_t)snprintf(text + n, cap - n, "source = nbd\nexport = unix:" TOWNS_NBD "\n");
+    }
+    return n;
 }
 
 static void site_config(struct towns *t, struct place *p)
@@ -131,20 +172,14 @@ static void site_config(struct towns *t, struct place *p)
     n = (size_t)snprintf(text, 16384,
                          "[site]\nname = %s\nstate = /var/lib/relais\nspool = /var/spool/relais\n"
                          "spool-budget = 44MiB\nspool-reserve = 1MiB\ndelta-max = 8MiB\n"
+                         "export-memory = 64MiB\n"
                          "hub = arras\nreaders = %s\ncompression = %u\n",
                          p->name, word, (unsigned)rng_below(&t->w->rng, 4));
     key_public_word(word, key_public(t->hub.link));
     n += (size_t)snprintf(text + n, 16384 - n,
                           "[peer arras]\nlink-key = %s\naddress = arras:7440\n", word);
-    for (unsigned i = 0; i < p->group_count; i++) {
-        const struct place_group *g = &p->groups[i];
-        n += (size_t)snprintf(text + n, 16384 - n,
-                              "[group %s]\ninterval = %us\nfreeze = freeze %s\nthaw = thaw %s\n",
-                              g->name, (unsigned)rng_between(&t->w->rng, 1, 15), g->name, g->name);
-        for (unsigned v = 0; v < g->volume_count; v++)
-            n += (size_t)snprintf(text + n, 16384 - n, "[volume %s/%s]\npath = %s\n", g->name,
-                                  g->volumes[v].name, g->volumes[v].path);
-    }
+    for (unsigned i = 0; i < p->group_count; i++)
+        n += group_config(t, &p->groups[i], text + n, 16384 - n);
     p->config_text = text;
 }
 
@@ -176,6 +211,20 @@ static void make_place(struct towns *t, struct place *p, const char *name)
     p->start_at = t->w->now;
 }
 
+/* One machine for all of a site's guests, which is part of the site's. */
+static void make_guests(struct towns *t, struct place *p)
+{
+    char host[32];
+    bool any = false;
+    for (unsigned g = 0; g < p->group_count; g++)
+        any = any || p->groups[g].ledger;
+    if (!any)
+        return;
+    (void)snprintf(host, sizeof host, "%.16s-guests", p->name);
+    p->guests = node_new(t->w, host, DISK_LARGE);
+    net_same_machine(t->w->net, p->guests, p->node);
+}
+
 struct towns *towns_new(struct world *w, enum plant plant)
 {
     static const char *const names[TOWNS_SITES] = {"bethune", "lens"};
@@ -200,6 +249,7 @@ struct towns *towns_new(struct world *w, enum plant plant)
         for (unsigned g = 0; g < p->group_count; g++)
             make_group(t, p, &p->groups[g], groups[g]);
         node_set_script(p->node, (struct node_script){on_command, p});
+        make_guests(t, p);
         site_config(t, p);
     }
     hub_config(t);
@@ -210,12 +260,14 @@ static void free_place(struct place *p)
 {
     for (unsigned g = 0; g < p->group_count; g++) {
         check_free(p->groups[g].check);
+        ledger_free(p->groups[g].ledger);
         for (unsigned v = 0; v < p->groups[g].volume_count; v++)
             free(p->groups[g].volumes[v].content);
     }
     key_free(p->link);
     key_free(p->sign);
     key_free(p->hash);
+    node_free(p->guests);
     free(p->config_text);
     node_free(p->node);
 }
@@ -244,7 +296,13 @@ void towns_end(struct towns *t, struct place *p, enum proc_end how, uint64_t pau
 {
     if (!node_live(p->node))
         return;
+    if (how != PROC_CRASH && towns_guests_stale(p))
+        how = PROC_CRASH;
+    if (how == PROC_CRASH)
+        towns_end_guests(t, p, pause + rng_below(&t->w->rng, 5 * IO_S));
     procs_end(t->procs, p->node, how);
+    if (how == PROC_CRASH)
+        towns_guests_dark(p);
     p->site = NULL;
     p->start_at = t->w->now + pause;
     for (unsigned g = 0; g < p->group_count && how == PROC_CRASH; g++)
@@ -275,6 +333,8 @@ static void live(struct towns *t, struct place *p)
                          : p == &t->reader ? towns_reader_main
                                            : towns_site_main,
                          p);
+    if (p->guests && !node_live(p->guests) && t->w->now >= p->guests_at)
+        (void)proc_start(t->procs, p->guests, towns_guests_main, p);
     overhear(p);
     for (unsigned g = 0; g < p->group_count && !t->quiet; g++) {
         struct place_group *group = &p->groups[g];

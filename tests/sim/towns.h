@@ -1,5 +1,6 @@
 /* towns.h: a small territory in a simulated world: a hub with a dir store, sites with groups of
- * volumes that somebody writes, and a check per group. Trouble is the scenario's. */
+ * volumes that somebody writes or that guests write through exports, and a check per group. Trouble
+ * is the scenario's. */
 #ifndef SIM_TOWNS_H
 #define SIM_TOWNS_H
 
@@ -16,11 +17,15 @@
 #define STORE_ROOT  "/srv/relais/store"
 #define TOWNS_STATE "/var/lib/relais"
 #define TOWNS_SPOOL "/var/spool/relais"
+#define TOWNS_NBD   "/run/relais/nbd"
 
 struct place_volume {
     char name[16], path[64];
     uint64_t size;
-    uint8_t *content; /* what the disk holds */
+    bool captured;
+    uint8_t *content;     /* what the disk holds; NULL of a captured one */
+    char export_name[40]; /* of a captured one */
+    unsigned number;      /* its number in the ledger */
 };
 
 struct place_group {
@@ -30,7 +35,9 @@ struct place_group {
     bool frozen, changed;
     uint64_t cut; /* the last one's number */
     struct check *check;
-    bool finished; /* the last state is committed, as far as the site was told */
+    struct ledger *ledger; /* of its captured volumes; NULL: it has none */
+    bool scans;            /* it has volumes that are scanned */
+    bool finished;         /* the last state is committed, as far as the site was told */
 };
 
 struct place { /* a machine and its daemon */
@@ -45,6 +52,10 @@ struct place { /* a machine and its daemon */
     struct place_group groups[TOWNS_GROUPS];
     unsigned group_count;
     struct site *site; /* of the living process, once it has started */
+    /* its guests: machines on this machine, which lose power with it */
+    struct node *guests;
+    uint64_t guests_at;
+    unsigned busy; /* connections with requests under way */
 };
 
 struct towns {
@@ -70,12 +81,28 @@ void towns_spend(struct towns *t, uint64_t ns);
 void towns_spend_until_cut(struct towns *t, uint64_t ns);
 /* Checks all groups against what the hub's disk holds now. */
 void towns_check(struct towns *t);
-/* Ends a daemon, which starts again after `pause`. */
+/* Ends a daemon, which starts again after `pause`. When the power fails, guests fail with it. A
+ * machine whose disk lost what could not be synced is not trusted any more: its power is cut,
+ * whatever was asked. */
 void towns_end(struct towns *t, struct place *p, enum proc_end how, uint64_t pause);
+
+/* Ends the guests of a site alone, as if they crashed. */
+void towns_end_guests(struct towns *t, struct place *p, uint64_t pause);
+/* Whether no guest waits for an answer. */
+bool towns_guests_idle(const struct towns *t);
 
 /* The main of their processes (towns_proc.c). */
 void towns_hub_main(void *arg, struct proc *p);
 void towns_site_main(void *arg, struct proc *p);
 void towns_reader_main(void *arg, struct proc *p); /* towns_reader.c */
+
+/* towns_guests.c. A captured volume: its place in configuration, ledger and check; and what was on
+ * it when it came into service. */
+void towns_make_captured(struct place *p, struct place_group *g, struct place_volume *v);
+void towns_fill_captured(struct place *p, struct place_group *g);
+void towns_guests_main(void *arg, struct proc *p);
+/* The power of the site failed: what its disk holds now, for the ledgers. */
+void towns_guests_dark(struct place *p);
+bool towns_guests_stale(const struct place *p);
 
 #endif

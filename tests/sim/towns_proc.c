@@ -93,7 +93,7 @@ static void mark(struct operator* o, struct place_group *g, bool wait)
     struct err e = ERR_INIT;
     uint64_t rp = 0;
     bool committed = false, finale = o->d->place->t->finale;
-    uint64_t least = g->cut + g->changed;
+    uint64_t least = g->scans ? g->cut + g->changed : 0, asked = check_asked(g->check);
     int rc = site_mark(o->site, g->name, finale ? "last" : "", wait, &rp, &committed, &e);
     if (node_is_dead(fiber_io()))
         return;
@@ -104,7 +104,7 @@ static void mark(struct operator* o, struct place_group *g, bool wait)
     world_trace(w, "%s: marked %s: RP %" PRIu64 "%s", o->d->place->name, g->name, rp,
                 committed ? ", committed" : "");
     if (committed)
-        check_marked(g->check, rp, least);
+        check_marked(g->check, rp, least, asked);
     if (wait && !committed)
         world_fail(w, "%s: marking %s waited and returned without a commit", o->d->place->name,
                    g->name);
