@@ -129,6 +129,28 @@ int units_parse_duration(uint64_t *out_ns, const char *text)
     return 0;
 }
 
+int units_parse_bitrate(uint64_t *out, const char *text)
+{
+    static const char letters[] = "kmgt";
+    struct number n;
+    const char *p = number_parse(&n, skip_spaces(text)), *letter;
+    uint64_t unit = 1;
+    if (!p)
+        return -1;
+    p = skip_spaces(p);
+    letter = *p ? strchr(letters, *p | 0x20) : NULL;
+    for (long i = letter ? letter - letters + 1 : 0; i > 0; i--)
+        unit *= 1000;
+    if (letter)
+        p++;
+    if (strncmp(p, "bit", 3) != 0 || (unit == 1 && n.has_frac))
+        return -1;
+    p += 3;
+    if (strncmp(p, "/s", 2) == 0)
+        p += 2;
+    return *skip_spaces(p) ? -1 : number_times(out, &n, unit);
+}
+
 /* Exactly `digits` digits, and no digit behind them; NULL otherwise. */
 static const char *field(int *out, const char *p, unsigned digits)
 {

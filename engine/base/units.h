@@ -10,6 +10,9 @@
 int units_parse_size(uint64_t *out, const char *text);
 /* "5s", "90s", "15min", "1h", "2d", "250ms", "1h 30min"; a bare number is refused. ns. */
 int units_parse_duration(uint64_t *out_ns, const char *text);
+/* "512kbit", "20mbit", "1.5gbit", "800bit", also with /s and spaces: powers of 1000, as lines are
+ * sold. Bits a second. */
+int units_parse_bitrate(uint64_t *out, const char *text);
 /* RFC 3339 ("2026-11-22T12:00:00Z", also with a space and with an offset), or local time without an
  * offset ("2026-11-22 12:00"), or "-90min" (before now_ns). ns UTC. */
 int units_parse_time(int64_t *out_ns, const char *text, int64_t now_ns);

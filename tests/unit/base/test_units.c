@@ -195,6 +195,28 @@ static void a_printed_time_is_read_back(void **state)
     }
 }
 
+static void bitrates_are_powers_of_1000(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t bits;
+    } good[] = {{"512kbit", 512000},     {"20mbit", 20000000}, {"1.5gbit", 1500000000},
+                {"20 Mbit/s", 20000000}, {"800bit", 800},      {"0bit", 0},
+                {"2tbit", 2000000000000}};
+    static const char *const bad[] = {
+        "",       "20",       "20m",    "20mb",     "20MB/s",         "mbit",
+        "1.5bit", "20mbit/h", "-1mbit", "20mbit x", "20000000000tbit"};
+    uint64_t v;
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        assert_int_equal(units_parse_bitrate(&v, good[i].text), 0);
+        assert_int_equal(v, good[i].bits);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (units_parse_bitrate(&v, bad[i]) == 0)
+            fail_msg("\"%s\" is taken for a bitrate", bad[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +228,7 @@ int main(void)
         cmocka_unit_test(impossible_times_are_refused),
         cmocka_unit_test(printing_rounds_into_the_right_unit),
         cmocka_unit_test(a_printed_time_is_read_back),
+        cmocka_unit_test(bitrates_are_powers_of_1000),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

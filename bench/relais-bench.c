@@ -1,0 +1,83 @@
+/* relais-bench: what a WAN link does to replication, and what replication makes of the link. */
+#include "command.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+static int cmd_help(int argc, char **argv, struct err *e);
+
+const struct bench_command bench_commands[] = {
+    {"wan", cmd_wan, "emulate a WAN link between two network namespaces",
+     "[--dir DIR] [--set KEY=VALUE]... [--no-offload] PROFILE [-- COMMAND...]\n"
+     "       relais-bench wan --check [--json] [--set KEY=VALUE]... PROFILE\n"
+     "       relais-bench wan --ceiling [--no-offload]\n"
+     "       relais-bench wan --tell DIR set KEY VALUE | stats | stop"},
+    {"help", cmd_help, "explain a command", "[COMMAND]"},
+};
+const size_t bench_command_count = sizeof bench_commands / sizeof bench_commands[0];
+
+static const struct bench_command *find(const char *name)
+{
+    for (size_t i = 0; i < bench_command_count; i++)
+        if (strcmp(bench_commands[i].name, name) == 0)
+            return &bench_commands[i];
+    return NULL;
+}
+
+static void print_usage(FILE *out)
+{
+    (void)fputs("usage: relais-bench COMMAND [ARGUMENTS]\n\n", out);
+    for (size_t i = 0; i < bench_command_count; i++)
+        (void)fprintf(out, "  %-8s  %s\n", bench_commands[i].name, bench_commands[i].summary);
+}
+
+int bench_misuse(const char *name, struct err *e, const char *fmt, ...)
+{
+    const struct bench_command *c = find(name);
+    char what[256];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    ASSERT(c);
+    return err_set(e, ERR_USAGE, "%s: %s\nusage: relais-bench %s %s", name, what, name, c->usage);
+}
+
+static int cmd_help(int argc, char **argv, struct err *e)
+{
+    const struct bench_command *c;
+    if (argc < 2) {
+        print_usage(stdout);
+        return 0;
+    }
+    c = find(argv[1]);
+    if (!c)
+        return bench_misuse("help", e, "there is no command \"%.40s\"", argv[1]);
+    (void)printf("usage: relais-bench %s %s\n\n%s\n", c->name, c->usage, c->summary);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const struct bench_command *c = argc > 1 ? find(argv[1]) : NULL;
+    struct err e = ERR_INIT;
+    int rc;
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        print_usage(stdout);
+        return 0;
+    }
+    if (!c) {
+        if (argc > 1)
+            (void)fprintf(stderr, "relais-bench: there is no command \"%.40s\"\n\n", argv[1]);
+        print_usage(stderr);
+        return err_exit_status(ERR_USAGE);
+    }
+    rc = c->run(argc - 1, argv + 1, &e);
+    if (rc >= 0 && (fflush(stdout) != 0 || ferror(stdout)))
+        rc = err_os(&e, errno ? errno : EIO, "standard output");
+    if (rc >= 0)
+        return rc;
+    (void)fprintf(stderr, "relais-bench: %s\n", e.text);
+    return err_exit_status(e.code);
+}
