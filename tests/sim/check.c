@@ -45,7 +45,7 @@ struct check {
     /* how far the image is */
     uint64_t rp, complete_cut;
     struct digest tip, link; /* of the manifest there; what the next must name as its parent */
-    uint64_t instant; /* the captured volumes' newest cut is not before it */
+    uint64_t instant;        /* the captured volumes' newest cut is not before it */
 };
 
 struct check *check_new(struct world *w, struct disk *hub, const char *root, const char *site,

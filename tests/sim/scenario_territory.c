@@ -168,20 +168,12 @@ static bool all_finished(const struct towns *t)
 /* Says why a group is not done. */
 static void fail_late(struct towns *t)
 {
+    t->late = true;
+    towns_spend(t, IO_S);
     for (unsigned i = 0; i < TOWNS_SITES; i++) {
         struct place *p = &t->sites[i];
-        Relais__Status s;
-        relais__status__init(&s);
-        if (p->site)
-            site_status(p->site, &s);
-        else
+        if (!p->site)
             world_fail(t->w, "%s: has not started although nothing is broken any more", p->name);
-        for (size_t g = 0; g < s.n_groups; g++)
-            world_trace(t->w,
-                        "%s/%s: %s, sealed RP %" PRIu64 ", committed RP %" PRIu64 ", error '%s', "
-                        "link '%s'",
-                        p->name, s.groups[g]->group, s.groups[g]->state, s.groups[g]->sealed_rp,
-                        s.groups[g]->committed_rp, s.groups[g]->error, s.link_error);
         for (unsigned g = 0; g < p->group_count; g++)
             if (!p->groups[g].finished)
                 world_fail(t->w, "%s/%s has not converged %u minutes after the last fault", p->name,

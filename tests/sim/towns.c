@@ -311,20 +311,6 @@ void towns_end(struct towns *t, struct place *p, enum proc_end how, uint64_t pau
         towns_check(t);
 }
 
-/* What the site has been told is committed must never be missing from here on. */
-static void overhear(struct place *p)
-{
-    Relais__Status s;
-    if (!p->site || !node_live(p->node))
-        return;
-    relais__status__init(&s);
-    site_status(p->site, &s);
-    for (size_t i = 0; i < s.n_groups; i++)
-        for (unsigned g = 0; g < p->group_count; g++)
-            if (strcmp(s.groups[i]->group, p->groups[g].name) == 0)
-                check_acked(p->groups[g].check, s.groups[i]->committed_rp);
-}
-
 static void live(struct towns *t, struct place *p)
 {
     if (!node_live(p->node) && t->w->now >= p->start_at)
@@ -335,7 +321,6 @@ static void live(struct towns *t, struct place *p)
                          p);
     if (p->guests && !node_live(p->guests) && t->w->now >= p->guests_at)
         (void)proc_start(t->procs, p->guests, towns_guests_main, p);
-    overhear(p);
     for (unsigned g = 0; g < p->group_count && !t->quiet; g++) {
         struct place_group *group = &p->groups[g];
         bool may = !group->frozen || t->plant == PLANT_FREEZE_LEAKS;

@@ -67,6 +67,7 @@ struct towns {
     bool heavy;  /* volumes larger than the spool likes, outages longer than it lasts */
     bool quiet;  /* nobody writes volumes any more */
     bool finale; /* sites mark their last state */
+    bool late;   /* it is over, and not all is done: sites say how they stand */
     uint64_t check_at;
     uint64_t cuts; /* in all groups */
 };

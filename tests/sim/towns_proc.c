@@ -129,13 +129,44 @@ static void operate(void *arg)
     }
 }
 
+/* What the site has been told is committed must never be missing from here on. */
+static void overhear(struct operator* o)
+{
+    struct place *p = o->d->place;
+    Relais__Status s;
+    relais__status__init(&s);
+    site_status(o->site, &s);
+    for (size_t i = 0; i < s.n_groups; i++) {
+        const Relais__GroupStatus *g = s.groups[i];
+        if (p->t->late)
+            world_trace(p->t->w,
+                        "%s/%s: %s, sealed RP %" PRIu64 ", committed RP %" PRIu64 ", error '%s', "
+                        "link '%s'",
+                        p->name, g->group, g->state, g->sealed_rp, g->committed_rp, g->error,
+                        s.link_error);
+        for (unsigned n = 0; n < p->group_count; n++)
+            if (strcmp(g->group, p->groups[n].name) == 0)
+                check_acked(p->groups[n].check, g->committed_rp);
+    }
+}
+
+static void overhear_always(void *arg)
+{
+    struct operator* o = arg;
+    struct towns *t = o->d->place->t;
+    while (!fiber_cancelled() && !node_is_dead(fiber_io()) && !t->w->failed) {
+        overhear(o);
+        (void)fiber_sleep(rng_between(&t->w->rng, 5 * IO_MS, 100 * IO_MS));
+    }
+}
+
 void towns_site_main(void *arg, struct proc *p)
 {
     struct place *place = arg;
     struct daemon d;
     struct site_keys keys = {.sign = place->sign, .hash = place->hash};
     struct operator o = {.d = &d};
-    struct fiber *operator;
+    struct fiber *operator, * listener;
     struct err e = ERR_INIT;
     daemon_init(&d, place, p);
     keys.tls = d.tls;
@@ -145,11 +176,14 @@ void towns_site_main(void *arg, struct proc *p)
         if (!proc_stopping(p))
             place->site = o.site;
         operator= fiber_spawn(fiber_io(), "operator", operate, &o);
+        listener = fiber_spawn(fiber_io(), "listener", overhear_always, &o);
         proc_wait(p, UINT64_MAX / 2);
         if (place->site == o.site)
             place->site = NULL;
         fiber_cancel(operator);
         fiber_join(operator);
+        fiber_cancel(listener);
+        fiber_join(listener);
         site_stop(o.site);
     }
     daemon_free(&d);
