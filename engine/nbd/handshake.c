@@ -31,6 +31,7 @@ enum option {
 #define REP_ERR_UNSUP    UINT32_C(0x80000001)
 #define REP_ERR_POLICY   UINT32_C(0x80000002)
 #define REP_ERR_INVALID  UINT32_C(0x80000003)
+#define REP_ERR_TLS_REQD UINT32_C(0x80000005)
 #define REP_ERR_UNKNOWN  UINT32_C(0x80000006)
 
 enum info { INFO_EXPORT = 0, INFO_NAME = 1, INFO_DESCRIPTION = 2, INFO_BLOCK_SIZE = 3 };
@@ -306,8 +307,35 @@ static enum nbd_next on_meta_context(struct asked *a)
     return ack(a);
 }
 
-static enum nbd_next answer(struct asked *a)
+static enum nbd_next on_starttls(struct asked *a, bool more)
 {
+    if (left(a))
+        return fail(a, REP_ERR_INVALID, "NBD_OPT_STARTTLS has no data");
+    if (a->h->tls == NBD_TLS_ON)
+        return fail(a, REP_ERR_INVALID, "this is in TLS already");
+    if (a->h->tls == NBD_TLS_NONE)
+        return fail(a, REP_ERR_POLICY, "no TLS on a unix socket: its mode is the guard");
+    if (more)
+        return drop(a->h,
+                    "it went on in clear behind NBD_OPT_STARTTLS: either it does not wait for "
+                    "answers, or somebody in between adds to what it says");
+    (void)ack(a);
+    return NBD_STARTTLS;
+}
+
+/* Where TLS is required and has not begun. */
+static enum nbd_next answer_in_clear(struct asked *a)
+{
+    if (a->option == OPT_EXPORT_NAME)
+        return drop(a->h, "it asked for an export in clear; this address is for TLS only");
+    return fail(a, REP_ERR_TLS_REQD, "TLS is required here: begin with NBD_OPT_STARTTLS");
+}
+
+/* more: bytes of the client behind this option are here already. */
+static enum nbd_next answer(struct asked *a, bool more)
+{
+    if (a->h->tls == NBD_TLS_REQUIRED && a->option != OPT_STARTTLS && a->option != OPT_ABORT)
+        return answer_in_clear(a);
     switch (a->option) {
     case OPT_EXPORT_NAME:
         return on_export_name(a);
@@ -317,8 +345,7 @@ static enum nbd_next answer(struct asked *a)
     case OPT_LIST:
         return on_list(a);
     case OPT_STARTTLS:
-        return left(a) ? fail(a, REP_ERR_INVALID, "NBD_OPT_STARTTLS has no data")
-                       : fail(a, REP_ERR_POLICY, "no TLS on a unix socket: its mode is the guard");
+        return on_starttls(a, more);
     case OPT_INFO:
     case OPT_GO:
         return on_info(a);
@@ -334,9 +361,19 @@ static enum nbd_next answer(struct asked *a)
 
 /* ---- messages ---- */
 
-void nbd_handshake_init(struct nbd_handshake *h, const struct nbd_export *exports, size_t count)
+void nbd_handshake_init(struct nbd_handshake *h, enum nbd_tls tls, const struct nbd_export *exports,
+                        size_t count)
 {
-    *h = (struct nbd_handshake){.exports = exports, .count = count};
+    ASSERT(tls != NBD_TLS_ON);
+    *h = (struct nbd_handshake){.tls = tls, .exports = exports, .count = count};
+}
+
+void nbd_handshake_secured(struct nbd_handshake *h, const struct nbd_export *exports, size_t count)
+{
+    ASSERT(h->tls == NBD_TLS_REQUIRED && !h->structured && !h->context_of);
+    h->tls = NBD_TLS_ON;
+    h->exports = exports;
+    h->count = count;
 }
 
 void nbd_handshake_greeting(uint8_t out[NBD_GREETING_LEN])
@@ -386,7 +423,7 @@ enum nbd_next nbd_handshake_take(struct nbd_handshake *h, const uint8_t *p, size
     *used = OPTION_LEN + data;
     a.at = p + OPTION_LEN;
     a.end = a.at + data;
-    next = answer(&a);
+    next = answer(&a, len > *used);
     if (out->bad)
         return drop(h, "the answer is too long");
     return next;

@@ -1,5 +1,7 @@
 /* Input: all that a client sends before the transmission phase, taken message by message. The
- * server agrees to nothing that is not on offer, and its answers are whole replies. */
+ * server agrees to nothing that is not on offer, and its answers are whole replies.
+ * Where TLS is required (the length decides), it says nothing of exports before, and goes on to TLS
+ * only when nothing in clear is left. */
 #include "fuzz.h"
 #include "handshake.h"
 
@@ -46,21 +48,32 @@ static void check_session(const struct nbd_handshake *h)
     ASSERT(!s->allocation || s->structured);
 }
 
+/* What was said in clear, where TLS is required, changes nothing. */
+static void check_clear(const struct nbd_handshake *h, enum nbd_next next)
+{
+    ASSERT(next != NBD_TRANSMIT && !h->structured && !h->context_of && !h->session.export);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct bytes_out out = bytes_out(NBD_ANSWER_MAX);
     struct nbd_handshake h;
     enum nbd_next next = NBD_MORE;
-    nbd_handshake_init(&h, exports, size % 3);
+    bool secret = size / 3 % 2, patient = size / 6 % 2;
+    size_t count = size % 3;
+    nbd_handshake_init(&h, secret ? NBD_TLS_REQUIRED : NBD_TLS_NONE, secret ? NULL : exports,
+                       secret ? 0 : count);
     for (unsigned messages = 0; next == NBD_MORE; messages++) {
-        size_t used;
+        size_t used, seen = size;
         bool greeted = h.greeted;
+        if (patient && greeted && size >= 16 && be(data + 8, 8) == UINT64_C(5) << 32)
+            seen = 16; /* what follows comes in TLS */
         out.len = 0;
-        next = nbd_handshake_take(&h, data, size, &used, &out);
+        next = nbd_handshake_take(&h, data, seen, &used, &out);
         ASSERT(used <= size && messages <= NBD_OPTIONS_MAX + 1);
         ASSERT(used <= NBD_HANDSHAKE_MAX && (used > 0 || next != NBD_TRANSMIT));
         if (next == NBD_MORE && used == 0) {
-            ASSERT(out.len == 0 && size < NBD_HANDSHAKE_MAX);
+            ASSERT(out.len == 0 && seen == size && size < NBD_HANDSHAKE_MAX);
             break;
         }
         if (greeted && out.len > 0 && be(data + 8, 4) != 1)
@@ -68,8 +81,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (next == NBD_TRANSMIT)
             check_session(&h);
         ASSERT(next == NBD_CLOSE || !h.why);
+        if (h.tls == NBD_TLS_REQUIRED)
+            check_clear(&h, next);
         data += used;
         size -= used;
+        if (next == NBD_STARTTLS) {
+            ASSERT(h.tls == NBD_TLS_REQUIRED && seen == used);
+            nbd_handshake_secured(&h, exports, count);
+            next = NBD_MORE;
+        }
     }
     bytes_free(&out);
     return 0;

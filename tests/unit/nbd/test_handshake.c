@@ -31,6 +31,7 @@ enum {
 #define UNSUP   0x80000001u
 #define POLICY  0x80000002u
 #define INVALID 0x80000003u
+#define TLSREQD 0x80000005u
 #define UNKNOWN 0x80000006u
 
 #define FLAGS (NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_CAN_MULTI_CONN)
@@ -159,7 +160,7 @@ static void assert_text(uint32_t len, const char *text)
 static int begin(void **state)
 {
     (void)state;
-    nbd_handshake_init(&h, exports, 2);
+    nbd_handshake_init(&h, NBD_TLS_NONE, exports, 2);
     in = bytes_out(MIB);
     out = bytes_out(NBD_ANSWER_MAX);
     return 0;
@@ -265,7 +266,7 @@ static void the_empty_name_means_the_only_export(void **state)
     (void)state;
     choose(GO, "", 0, NULL);
     assert_error(GO, UNKNOWN);
-    nbd_handshake_init(&h, exports, 1);
+    nbd_handshake_init(&h, NBD_TLS_NONE, exports, 1);
     flags(3);
     choose(GO, "", 0, NULL);
     assert_int_equal(next, NBD_TRANSMIT);
@@ -369,6 +370,78 @@ static void tls_is_refused_by_policy(void **state)
     assert_error(STARTTLS, INVALID);
 }
 
+static int begin_secret(void **state)
+{
+    (void)begin(state);
+    nbd_handshake_init(&h, NBD_TLS_REQUIRED, NULL, 0);
+    flags(3);
+    return 0;
+}
+
+static void in_clear_nothing_is_agreed_on(void **state)
+{
+    const uint32_t its[] = {LIST, PEEK, STRUCTURED, EXT, 0xffffffff};
+    const char *const query = "base:allocation";
+    (void)state;
+    for (size_t i = 0; i < sizeof its / sizeof its[0]; i++) {
+        option(its[i], NULL, 0);
+        assert_error(its[i], TLSREQD);
+        assert_int_equal(next, NBD_MORE);
+    }
+    choose(INFO, "records/data", 0, NULL);
+    assert_error(INFO, TLSREQD);
+    choose(GO, "records/data", 0, NULL);
+    assert_error(GO, TLSREQD);
+    contexts(SET_META, "records/data", 1, &query);
+    assert_error(SET_META, TLSREQD);
+    assert_false(h.structured);
+    option(ABORT, NULL, 0);
+    assert_ack(ABORT);
+    assert_int_equal(next, NBD_CLOSE);
+    assert_null(h.why);
+}
+
+static void an_export_name_in_clear_ends_the_connection(void **state)
+{
+    (void)state;
+    option(EXPORT_NAME, "records/data", 12);
+    assert_int_equal(next, NBD_CLOSE);
+    assert_non_null(h.why);
+    assert_int_equal(out.len, 0);
+}
+
+static void tls_begins_once(void **state)
+{
+    (void)state;
+    option(STARTTLS, "x", 1);
+    assert_error(STARTTLS, INVALID);
+    option(STARTTLS, NULL, 0);
+    assert_ack(STARTTLS);
+    assert_int_equal(next, NBD_STARTTLS);
+    nbd_handshake_secured(&h, exports, 2);
+    option(STARTTLS, NULL, 0);
+    assert_error(STARTTLS, INVALID);
+    assert_int_equal(next, NBD_MORE);
+    option(STRUCTURED, NULL, 0);
+    assert_ack(STRUCTURED);
+    choose(GO, "records/wal", 0, NULL);
+    assert_int_equal(next, NBD_TRANSMIT);
+    assert_ptr_equal(h.session.export, &exports[1]);
+    assert_true(h.session.structured);
+}
+
+static void what_follows_starttls_in_clear_ends_the_connection(void **state)
+{
+    static const uint8_t both[] = "IHAVEOPT\0\0\0\5\0\0\0\0IHAVEOPT\0\0\0\x8\0\0\0\0";
+    size_t used;
+    (void)state;
+    out.len = 0;
+    next = nbd_handshake_take(&h, both, 17, &used, &out);
+    assert_int_equal(next, NBD_CLOSE);
+    assert_non_null(h.why);
+    assert_int_equal(out.len, 0);
+}
+
 static void options_of_others_are_unsupported(void **state)
 {
     const uint32_t its[] = {0, PEEK, EXT, 12, 0xffffffff};
@@ -421,7 +494,7 @@ static void base_allocation_is_selected_for_the_export_it_was_asked_for(void **s
     uint32_t len;
     (void)state;
     for (unsigned i = 0; i < 2; i++) {
-        nbd_handshake_init(&h, exports, 2);
+        nbd_handshake_init(&h, NBD_TLS_NONE, exports, 2);
         flags(3);
         option(STRUCTURED, NULL, 0);
         contexts(SET_META, "records/data", 2, queries);
@@ -512,6 +585,7 @@ static void a_client_that_never_chooses_is_lost(void **state)
 }
 
 #define T(name)     cmocka_unit_test_setup_teardown(name, begin_fixed, end)
+#define T_TLS(name) cmocka_unit_test_setup_teardown(name, begin_secret, end)
 #define T_OLD(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -532,6 +606,10 @@ int main(void)
         T(an_unknown_export_name_ends_the_connection),
         T(list_names_all_exports),
         T(tls_is_refused_by_policy),
+        T_TLS(in_clear_nothing_is_agreed_on),
+        T_TLS(an_export_name_in_clear_ends_the_connection),
+        T_TLS(tls_begins_once),
+        T_TLS(what_follows_starttls_in_clear_ends_the_connection),
         T(options_of_others_are_unsupported),
         T(abort_is_acknowledged),
         T(structured_replies_bring_the_df_flag),
