@@ -135,12 +135,23 @@ static void check_volumes(struct parser *p)
     }
 }
 
-/* A socket is made once, with one mode, and serves one thing. */
+static bool same_export(const struct config_export *a, const struct config_export *b)
+{
+    return strcmp(a->path, b->path) == 0 && strcmp(a->tcp.host, b->tcp.host) == 0 &&
+           a->tcp.port == b->tcp.port;
+}
+
+static bool same_owner(const struct config_owner *a, const struct config_owner *b)
+{
+    return strcmp(a->user, b->user) == 0 && strcmp(a->group, b->group) == 0;
+}
+
+/* A socket is made once, with one mode and owner, and serves one thing. */
 static void check_socket(struct parser *p, const struct section *s, const struct config_volume *v)
 {
     const struct option *o = option_find(SECTION_VOLUME, "export");
-    if (strcmp(v->export_path, p->config->control) == 0)
-        parser_problem(p, parser_line(s, "export"), s, o, v->export_path,
+    if (strcmp(v->export.path, p->config->control) == 0)
+        parser_problem(p, parser_line(s, "export"), s, o, v->export.path,
                        "the control socket of [site] too; give each its own");
     for (unsigned i = 0; i < p->section_count; i++) {
         const struct section *t = &p->sections[i];
@@ -150,36 +161,66 @@ static void check_socket(struct parser *p, const struct section *s, const struct
         if (t->kind != SECTION_VOLUME)
             continue;
         w = &p->volumes[t->index];
-        if (strcmp(v->export_path, w->export_path) != 0 || v->export_mode == w->export_mode)
+        if (!same_export(&v->export, &w->export))
             continue;
-        parser_problem(p, parser_line(s, "export-mode"), s,
-                       option_find(SECTION_VOLUME, "export-mode"), NULL,
-                       "%04o, but [%s] has %04o for the same socket; write the same, or name "
-                       "another socket",
-                       v->export_mode, t->title, w->export_mode);
+        if (v->export_mode != w->export_mode)
+            parser_problem(p, parser_line(s, "export-mode"), s,
+                           option_find(SECTION_VOLUME, "export-mode"), NULL,
+                           "%04o, but [%s] has %04o for the same socket; write the same, or name "
+                           "another socket",
+                           v->export_mode, t->title, w->export_mode);
+        if (!same_owner(&v->export_owner, &w->export_owner))
+            parser_problem(p, parser_line(s, "export-owner"), s,
+                           option_find(SECTION_VOLUME, "export-owner"), NULL,
+                           "another than that of [%s] for the same socket; write the same, or name "
+                           "another socket",
+                           t->title);
         return;
+    }
+}
+
+/* Options that mean nothing where the volume is served. */
+static void check_meaning(struct parser *p, const struct section *s, const char *option,
+                          const char *with, const char *instead)
+{
+    if (given(s, option))
+        parser_problem(p, parser_line(s, option), s, option_find(SECTION_VOLUME, option), NULL,
+                       "has no meaning with %s; %sremove it", with, instead);
+}
+
+static void check_export(struct parser *p, const struct section *s, const struct config_volume *v)
+{
+    if (!given(s, "export")) {
+        parser_problem(p, s->line, s, option_find(SECTION_VOLUME, "export"), NULL,
+                       "missing; source = nbd needs an address: export = unix:/PATH");
+    } else if (v->export.tcp.port) {
+        check_meaning(p, s, "export-mode", "export = tcp:", "");
+        check_meaning(p, s, "export-owner", "export = tcp:", "");
+        if (!*p->config->export_tls)
+            parser_problem(p, parser_line(s, "export"), s, option_find(SECTION_VOLUME, "export"),
+                           NULL,
+                           "over TCP a volume is served in TLS only; add export-tls = DIRECTORY to "
+                           "[site], or use unix:/PATH");
+    } else if (*v->export.path) {
+        check_meaning(p, s, "export-clients", "export = unix:", "the socket's mode says who may; ");
+        check_socket(p, s, v);
     }
 }
 
 static void check_exports(struct parser *p)
 {
-    static const char *const only_nbd[] = {"export", "export-mode"};
+    static const char *const only_nbd[] = {"export", "export-mode", "export-owner",
+                                           "export-clients"};
     for (unsigned i = 0; i < p->section_count; i++) {
         const struct section *s = &p->sections[i];
-        const struct config_volume *v;
         if (s->kind != SECTION_VOLUME)
             continue;
-        v = &p->volumes[s->index];
-        if (v->source == CONFIG_NBD && !given(s, "export"))
-            parser_problem(p, s->line, s, option_find(SECTION_VOLUME, "export"), NULL,
-                           "missing; source = nbd needs a socket: export = unix:/PATH");
-        else if (v->source == CONFIG_NBD && *v->export_path)
-            check_socket(p, s, v);
-        for (unsigned k = 0; v->source != CONFIG_NBD && k < 2; k++)
-            if (given(s, only_nbd[k]))
-                parser_problem(p, parser_line(s, only_nbd[k]), s,
-                               option_find(SECTION_VOLUME, only_nbd[k]), NULL,
-                               "has no meaning with source = scan; add source = nbd, or remove it");
+        if (p->volumes[s->index].source == CONFIG_NBD) {
+            check_export(p, s, &p->volumes[s->index]);
+            continue;
+        }
+        for (unsigned k = 0; k < sizeof only_nbd / sizeof only_nbd[0]; k++)
+            check_meaning(p, s, only_nbd[k], "source = scan", "add source = nbd, or ");
     }
 }
 

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,10 +152,46 @@ static void check_volume(struct parser *p, const struct section *s, struct seen_
     seen[(*count)++] = (struct seen_volume){st.st_dev, st.st_ino, s};
 }
 
+/* A number as chown takes it; UINT32_MAX when it is none. */
+static uint32_t number(const char *word)
+{
+    char *end;
+    unsigned long v = strtoul(word, &end, 10);
+    return *word >= '0' && *word <= '9' && !*end && v < UINT32_MAX ? (uint32_t)v : UINT32_MAX;
+}
+
+static void resolve_owner(struct parser *p, const struct section *s, struct config_owner *o)
+{
+    const struct option *option = option_find(SECTION_VOLUME, "export-owner");
+    const struct passwd *user = *o->user ? getpwnam(o->user) : NULL;
+    const struct group *group = *o->group ? getgrnam(o->group) : NULL;
+    o->uid = user ? user->pw_uid : number(o->user);
+    o->gid = group ? group->gr_gid : number(o->group);
+    if (*o->user && o->uid == UINT32_MAX)
+        parser_problem(p, parser_line(s, "export-owner"), s, option, o->user,
+                       "this machine knows no such user; getent passwd lists them");
+    if (*o->group && o->gid == UINT32_MAX)
+        parser_problem(p, parser_line(s, "export-owner"), s, option, o->group,
+                       "this machine knows no such group; getent group lists them");
+}
+
+/* The volume as the groups have it by now. */
+static struct config_volume *volume_of(struct parser *p, const struct section *s)
+{
+    for (unsigned i = 0; i < p->config->group_count; i++)
+        for (unsigned k = 0; k < p->config->groups[i].volume_count; k++)
+            if (p->config->groups[i].volumes[k].line == s->line)
+                return &p->config->groups[i].volumes[k];
+    return NULL;
+}
+
 static void check_export(struct parser *p, const struct section *s)
 {
     char dir[CONFIG_SOCKET_MAX];
-    const char *path = p->volumes[s->index].export_path;
+    const char *path = p->volumes[s->index].export.path;
+    struct config_volume *v = volume_of(p, s);
+    if (v)
+        resolve_owner(p, s, &v->export_owner);
     if (!*path)
         return;
     (void)snprintf(dir, sizeof dir, "%s", path);
@@ -178,6 +216,7 @@ void check_paths(struct parser *p)
         check_spool_space(p, site);
     }
     check_directory(p, site, "state", c->state_dir, c->state_dir);
+    check_tls(p, site);
     (void)snprintf(dir, sizeof dir, "%s", c->control);
     *(strrchr(dir, '/') + (strrchr(dir, '/') == dir)) = '\0';
     check_directory(p, site, "control", c->control, dir);

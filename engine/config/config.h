@@ -20,11 +20,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONFIG_WORD_MAX  128 /* public keys, users, pools */
-#define CONFIG_PATH_MAX  1024
-#define CONFIG_ADDRS_MAX 4u
-#define CONFIG_READS_MAX 64u        /* grants of one peer */
-#define CONFIG_AUTO      UINT64_MAX /* "auto", while parsing: config_parse settles it */
+#define CONFIG_WORD_MAX    128 /* public keys, users, pools */
+#define CONFIG_PATH_MAX    1024
+#define CONFIG_ADDRS_MAX   4u
+#define CONFIG_READS_MAX   64u        /* grants of one peer */
+#define CONFIG_AUTO        UINT64_MAX /* "auto", while parsing: config_parse settles it */
+#define CONFIG_CLIENTS_MAX 16u        /* certificate names of one export */
 
 struct config_addr {
     char host[256];
@@ -42,13 +43,28 @@ enum config_priority { CONFIG_LOW, CONFIG_NORMAL, CONFIG_HIGH };
 
 #define CONFIG_SOCKET_MAX 108 /* a unix socket's path and its NUL */
 
+/* Where a volume is served. */
+struct config_export {
+    char path[CONFIG_SOCKET_MAX]; /* a unix socket; "": TCP, if anything */
+    struct config_addr tcp;       /* port 0: none */
+};
+/* Whose a unix socket is to be. The ids are known after config_load with check_paths. */
+struct config_owner {
+    char user[CONFIG_WORD_MAX], group[CONFIG_WORD_MAX]; /* "": as it is */
+    uint32_t uid, gid;
+};
+
 struct config_volume {
     char name[NAME_MAX_LEN + 1];
     char path[CONFIG_PATH_MAX];
     enum config_source source;
-    char export_path[CONFIG_SOCKET_MAX]; /* CONFIG_NBD: a unix socket; volumes may share one */
-    unsigned export_mode;                /* of that socket */
-    int line;                            /* where the section starts, for messages */
+    struct config_export export;      /* CONFIG_NBD; volumes may share one */
+    unsigned export_mode;             /* of a unix socket */
+    struct config_owner export_owner; /* likewise */
+    /* Names of client certificates that may use it; none: all that the CA has signed. */
+    char clients[CONFIG_CLIENTS_MAX][CONFIG_WORD_MAX];
+    unsigned client_count;
+    int line; /* where the section starts, for messages */
 };
 
 struct config_group {
@@ -89,10 +105,11 @@ struct config {
     char link_key_file[CONFIG_PATH_MAX], sign_key_file[CONFIG_PATH_MAX],
         hash_key_file[CONFIG_PATH_MAX];
     uint64_t spool_budget, spool_reserve, delta_max;
-    uint64_t export_memory;     /* bytes of requests in flight */
-    uint64_t seed_rate;         /* of all groups together; as the group's */
-    unsigned workers;           /* 0: as many as processors */
-    int compression;            /* zstd level, 0 stores */
+    uint64_t export_memory;           /* bytes of requests in flight */
+    char export_tls[CONFIG_PATH_MAX]; /* directory of certificates; "": none */
+    uint64_t seed_rate;               /* of all groups together; as the group's */
+    unsigned workers;                 /* 0: as many as processors */
+    int compression;                  /* zstd level, 0 stores */
     char hub[NAME_MAX_LEN + 1]; /* the peer that groups ship to; "" when there are no groups */
     char readers[READERS_MAX][CONFIG_WORD_MAX];
     unsigned reader_count;
@@ -111,8 +128,9 @@ struct config {
 };
 
 /* Every problem found is told to report(arg, line, text): text names section, option, value and
- * what would be right; line 0 is the file as a whole. Returns 0, or ERR_CONFIG with the first
- * problem as "FILE:LINE: ..." and their number. On success free with config_free. */
+ * what would be right (what need not keep a daemon from starting begins with "warning: "); line 0
+ * is the file as a whole. Returns 0, or ERR_CONFIG with the first problem as "FILE:LINE: ..." and
+ * their number. On success free with config_free. */
 int config_parse(struct config **out, const char *file, const char *text, size_t len,
                  void (*report)(void *arg, int line, const char *text), void *arg, struct err *e);
 /* Reads and parses; then checks what the file names: key files (readable, safe, of the right kind),

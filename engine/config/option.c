@@ -65,6 +65,11 @@ const struct option options[] = {
     {SECTION_SITE, "seed-rate", OPTION_SIZE_NONE, SITE(seed_rate), 0, 64 * KIB, TIB, "none",
      .help = "Bytes that all groups together read of their volumes in a second, where nobody waits "
              "for it: see *seed-rate* of a group, which is a limit of its own."},
+    {SECTION_SITE, "export-tls", OPTION_PATH, SITE(export_tls),
+     .help = "Directory of the certificates for exports over TCP, as QEMU and nbdkit have it: "
+             "_ca-cert.pem_, whose signature each client's certificate must bear, "
+             "_server-cert.pem_, _server-key.pem_, and _ca-crl.pem_ if there is one. What is "
+             "renewed there counts from the next connection on. TLS 1.3 only."},
     {SECTION_SITE, "workers", OPTION_NUMBER, SITE(workers), 0, 0, 256, "0",
      .help = "Threads that hash, compress and encrypt. 0: one per processor."},
     {SECTION_SITE, "compression", OPTION_NUMBER, SITE(compression), 0, 0, 19, "1",
@@ -143,12 +148,23 @@ const struct option options[] = {
      .help = "How changes become known. *scan*: others write the volume, and it is compared with "
              "hashes of what it was. *nbd*: relaisd serves it as *export*, and sees what is "
              "written; nobody else may write it."},
-    {SECTION_VOLUME, "export", OPTION_SOCKET, VOLUME(export_path),
-     .help = "Where to serve a volume with *source = nbd*. Its export is named GROUP/VOLUME; "
-             "several volumes may share a socket. The path has at most 107 bytes."},
+    {SECTION_VOLUME, "export", OPTION_EXPORT, VOLUME(export),
+     .help = "Where to serve a volume with *source = nbd*: a unix socket, or a TCP address, which "
+             "needs [site] *export-tls*. Its export is named GROUP/VOLUME; several volumes may "
+             "share an address. The path has at most 107 bytes."},
     {SECTION_VOLUME, "export-mode", OPTION_MODE, VOLUME(export_mode), 0, 0, 0777, "0660",
-     .help = "Mode of the socket, octal: who may connect may read and write the volume. For a "
-             "group of its own, put it in a directory that has the group and the setgid bit."},
+     .help = "Mode of the unix socket, octal: who may connect may read and write the volume."},
+    {SECTION_VOLUME, "export-owner", OPTION_OWNER, VOLUME(export_owner),
+     .help = "User and group that the unix socket is given to, by name or number. Default: those "
+             "of relaisd, or of the directory when it has the setgid bit. A daemon that is not "
+             "root can give it to a group that it is in (_SupplementaryGroups=_ of its unit); to "
+             "another user only with _AmbientCapabilities=CAP_CHOWN_."},
+    {SECTION_VOLUME, "export-clients", OPTION_CLIENTS, offsetof(struct config_volume, clients),
+     CONFIG_WORD_MAX, offsetof(struct config_volume, client_count),
+     .help = "With TCP: up to 16 names, one of which a client's certificate must bear, as a DNS "
+             "subject alternative name or, when it has none, as its common name. Clients see "
+             "only the exports that they may use. Default: every certificate that the CA of "
+             "*export-tls* has signed."},
 };
 const size_t option_count = sizeof options / sizeof options[0];
 

@@ -43,7 +43,9 @@ enum option_type {
     OPTION_STORE,          /* dir:/path, rados:POOL */
     OPTION_SOURCE,         /* enum config_source */
     OPTION_PRIORITY,       /* enum config_priority */
-    OPTION_SOCKET,         /* unix:/path; the path */
+    OPTION_EXPORT,         /* unix:/path, tcp:host:port; struct config_export */
+    OPTION_OWNER,          /* user, user:group, :group; struct config_owner */
+    OPTION_CLIENTS,        /* char[CONFIG_CLIENTS_MAX][CONFIG_WORD_MAX] */
     OPTION_MODE,           /* octal, unsigned */
 };
 

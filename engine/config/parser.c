@@ -41,6 +41,18 @@ void parser_problem(struct parser *p, int line, const struct section *section,
         p->report(p->arg, line, text);
 }
 
+void parser_warning(struct parser *p, int line, const char *fmt, ...)
+{
+    char text[ERR_TEXT_MAX] = "warning: ";
+    size_t n = strlen(text);
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text + n, sizeof text - n, fmt, ap);
+    va_end(ap);
+    if (p->report)
+        p->report(p->arg, line, text);
+}
+
 const struct section *parser_section(const struct parser *p, enum section_kind kind,
                                      const char *argument)
 {

@@ -39,6 +39,9 @@ struct parser {
 void parser_problem(struct parser *p, int line, const struct section *section,
                     const struct option *o, const char *value, const char *fmt, ...)
     __attribute__((format(printf, 6, 7)));
+/* Tells what is wrong but need not keep a daemon from starting. */
+void parser_warning(struct parser *p, int line, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Line of the option in the section; that of the section when the option is not there. */
 int parser_line(const struct section *s, const char *name);
 const struct section *parser_section(const struct parser *p, enum section_kind kind,
@@ -52,5 +55,7 @@ void parser_free(struct parser *p); /* not the config */
 void check_whole(struct parser *p);
 /* check_paths.c: what the file names, against this machine. */
 void check_paths(struct parser *p);
+/* check_tls.c: [site] export-tls, its certificates and key. */
+void check_tls(struct parser *p, const struct section *site);
 
 #endif

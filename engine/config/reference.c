@@ -43,8 +43,12 @@ static const char *type_text(const struct option *o)
         return "scan | nbd";
     case OPTION_PRIORITY:
         return "high | normal | low";
-    case OPTION_SOCKET:
-        return "unix:PATH";
+    case OPTION_EXPORT:
+        return "unix:PATH | tcp:[HOST]:PORT";
+    case OPTION_OWNER:
+        return "USER[:GROUP] | :GROUP";
+    case OPTION_CLIENTS:
+        return "NAME, ...";
     case OPTION_MODE:
         return "MODE";
     }

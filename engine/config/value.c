@@ -201,13 +201,38 @@ static int set_priority(enum config_priority *dst, const char *value, struct err
     return err_set(e, ERR_CONFIG, "not a priority; write high, normal or low");
 }
 
-static int set_socket(const struct option *o, char *dst, const char *value, struct err *e)
+static int set_export(struct config_export *dst, const char *value, struct err *e)
 {
+    size_t n = strlen(value);
+    if (strncmp(value, "tcp:", 4) == 0)
+        return set_addr(&dst->tcp, true, value + 4, e);
     if (strncmp(value, "unix:/", 6) != 0)
-        return err_set(e, ERR_CONFIG, "not a unix socket; write unix:/PATH");
-    if (value[strlen(value) - 1] == '/')
+        return err_set(e, ERR_CONFIG, "not an address; write unix:/PATH or tcp:HOST:PORT");
+    if (value[n - 1] == '/')
         return err_set(e, ERR_CONFIG, "names a directory; write the path of the socket");
-    return set_text(o, dst, value + strlen("unix:"), e);
+    n -= strlen("unix:");
+    if (n >= sizeof dst->path)
+        return err_set(e, ERR_CONFIG, "%zu bytes long; at most %zu fit", n, sizeof dst->path - 1);
+    memcpy(dst->path, value + strlen("unix:"), n + 1);
+    return 0;
+}
+
+/* The names are looked up by check_paths.c: they are this machine's. */
+static int set_owner(struct config_owner *dst, const char *value, struct err *e)
+{
+    const char *colon = strchr(value, ':');
+    size_t user = colon ? (size_t)(colon - value) : strlen(value);
+    const char *group = colon ? colon + 1 : "";
+    if ((user == 0 && !*group) || (colon && !*group) || strpbrk(value, " \t/") ||
+        strchr(group, ':'))
+        return err_set(e, ERR_CONFIG, "not an owner; write USER, USER:GROUP or :GROUP");
+    if (user >= sizeof dst->user || strlen(group) >= sizeof dst->group)
+        return err_set(e, ERR_CONFIG, "a name of more than %zu bytes", sizeof dst->user - 1);
+    memcpy(dst->user, value, user);
+    dst->user[user] = '\0';
+    memcpy(dst->group, group, strlen(group) + 1);
+    dst->uid = dst->gid = UINT32_MAX;
+    return 0;
 }
 
 static int set_mode(const struct option *o, unsigned *dst, const char *value, struct err *e)
@@ -233,6 +258,8 @@ static int set_element(const struct option *o, void *list, unsigned i, const cha
     for (unsigned k = 0; k < i; k++)
         if (strcmp(text + k * o->size, word) == 0)
             return err_set(e, ERR_CONFIG, "\"%.100s\" is in the list twice; write it once", word);
+    if (o->type == OPTION_CLIENTS)
+        return set_word(o, dst, word, e);
     return o->type == OPTION_KEYS ? set_key(o, dst, word, e) : set_reads(o, dst, word, e);
 }
 
@@ -241,9 +268,10 @@ static int set_list(const struct option *o, void *list, unsigned *count, const c
                     struct err *e)
 {
     static const char apart[] = ", \t";
-    unsigned max = o->type == OPTION_ADDRS  ? CONFIG_ADDRS_MAX
-                   : o->type == OPTION_KEYS ? READERS_MAX
-                                            : CONFIG_READS_MAX;
+    unsigned max = o->type == OPTION_ADDRS     ? CONFIG_ADDRS_MAX
+                   : o->type == OPTION_KEYS    ? READERS_MAX
+                   : o->type == OPTION_CLIENTS ? CONFIG_CLIENTS_MAX
+                                               : CONFIG_READS_MAX;
     char *copy = err_strdup(value), *rest = copy, *word;
     int res = 0;
     *count = 0;
@@ -295,13 +323,16 @@ int option_set(const struct option *o, void *base, const char *value, struct err
         return set_source(dst, value, e);
     case OPTION_PRIORITY:
         return set_priority(dst, value, e);
-    case OPTION_SOCKET:
-        return set_socket(o, dst, value, e);
+    case OPTION_EXPORT:
+        return set_export(dst, value, e);
+    case OPTION_OWNER:
+        return set_owner(dst, value, e);
     case OPTION_MODE:
         return set_mode(o, dst, value, e);
     case OPTION_ADDRS:
     case OPTION_KEYS:
     case OPTION_READS:
+    case OPTION_CLIENTS:
         return set_list(o, dst, (unsigned *)(void *)((char *)base + o->count), value, e);
     }
     err_panic(__FILE__, __LINE__, "unknown option type");

@@ -60,6 +60,10 @@ struct io_addr {
     char host[256]; /* name or literal address; "" on listening means any */
     uint16_t port;
     char path[108];
+    /* Listening on a path: whose the socket file is to be, (uid_t)-1 and (gid_t)-1 as it is. */
+    bool owned;
+    uid_t uid;
+    gid_t gid;
 };
 
 enum io_work_class { IO_WORK_CPU, IO_WORK_BLOCKING };

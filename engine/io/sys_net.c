@@ -148,9 +148,17 @@ static int listen_unix(const struct io_addr *addr, mode_t mode)
     if (fd < 0)
         return -errno;
     /* The file is born with the socket's mode less the umask, so it is never wider than asked. */
-    if (fchmod(fd, mode) < 0 || bind(fd, (struct sockaddr *)&un, sizeof un) < 0 ||
+    if (fchmod(fd, mode) < 0 || bind(fd, (struct sockaddr *)&un, sizeof un) < 0) {
+        res = -errno;
+        (void)close(fd);
+        return res;
+    }
+    /* Nobody connects before it listens. The mode comes after the owner, so that the old group
+     * never has what is meant for the new one. */
+    if ((addr->owned && lchown(addr->path, addr->uid, addr->gid) < 0) ||
         chmod(addr->path, mode) < 0 || listen(fd, BACKLOG) < 0) {
         res = -errno;
+        (void)unlink(addr->path);
         (void)close(fd);
         return res;
     }

@@ -11,22 +11,6 @@
 /* For clients to read the replies to what was in flight. */
 #define STOP_TIME (5 * IO_S)
 
-#define OFFER_FLAGS                                                                                \
-    (NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |   \
-     NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE | NBD_FLAG_SEND_FAST_ZERO)
-
-struct exports {
-    struct io *io;
-    struct served *volumes;
-    size_t volume_count;
-    struct listener *listeners;
-    size_t listener_count;
-    struct conn *conns;
-    unsigned live, max;
-    bool full; /* somebody was turned away, and that was said */
-    struct fiber_cond gone;
-};
-
 /* ---- connections ---- */
 
 static void conn_main(void *arg)
@@ -45,7 +29,14 @@ static void conn_main(void *arg)
         c->volume->connections--;
         log_info("nbd %s: a client disconnected; %u left", c->who, c->volume->connections);
     }
+    known(c);
     buf_free_all(c);
+    if (c->tls)
+        stream_free(c->tls);
+    free(c->tls);
+    c->tls = NULL;
+    free(c->offers);
+    free(c->choices);
     fd = c->fd;
     c->fd = -1; /* nobody may shut it down any more */
     fio_close_always(fd);
@@ -54,12 +45,18 @@ static void conn_main(void *arg)
     fiber_wake_all(&x->gone);
 }
 
-static void conn_start(struct listener *l, int fd)
+static void conn_start(struct listener *l, int fd, const struct io_addr *peer)
 {
     struct exports *x = l->exports;
     struct conn *c = err_calloc(1, sizeof *c);
     c->listener = l;
     c->fd = fd;
+    c->stranger = l->at->tcp.port != 0;
+    x->strangers += c->stranger;
+    if (c->stranger)
+        (void)snprintf(c->from, sizeof c->from, "%s:%u", peer->host, (unsigned)peer->port);
+    else
+        (void)snprintf(c->from, sizeof c->from, "%s", l->name);
     c->ready_tail = &c->ready;
     c->next = x->conns;
     x->conns = c;
@@ -85,10 +82,40 @@ static void reap(struct exports *x, bool all)
 static void turn_away(struct exports *x, const struct listener *l, int fd)
 {
     if (!x->full)
-        log_warn("nbd %s: connection refused: %u are open; raise [site] export-memory", l->path,
+        log_warn("nbd %s: connection refused: %u are open; raise [site] export-memory", l->name,
                  x->live);
     x->full = true;
     fio_close_always(fd);
+}
+
+/* Ends the stranger that has been here longest: those who mean it need some milliseconds only, and
+ * must not be kept out by any number of others that say nothing. */
+static void evict(struct exports *x)
+{
+    struct conn *oldest = NULL;
+    unsigned live = x->live;
+    for (struct conn *c = x->conns; c; c = c->next)
+        if (c->stranger)
+            oldest = c;
+    if (!oldest)
+        return;
+    known(oldest); /* gone, for those who count */
+    fiber_cancel(oldest->reader);
+    while (x->live >= live && fiber_wait(&x->gone, FIBER_FOREVER) == 0)
+        ;
+}
+
+static void admit(struct listener *l, int fd, const struct io_addr *peer)
+{
+    struct exports *x = l->exports;
+    if (x->live >= x->max || (l->at->tcp.port && x->strangers >= EXPORT_STRANGERS))
+        evict(x);
+    if (x->live >= x->max) {
+        turn_away(x, l, fd);
+        return;
+    }
+    x->full = false;
+    conn_start(l, fd, peer);
 }
 
 static void accept_main(void *arg)
@@ -96,18 +123,16 @@ static void accept_main(void *arg)
     struct listener *l = arg;
     struct exports *x = l->exports;
     while (!fiber_cancelled()) {
-        int fd = fio_accept(l->fd, NULL);
+        struct io_addr peer;
+        int fd = fio_accept(l->fd, &peer);
         reap(x, false);
         if (fd == -ECANCELED)
             break;
         if (fd < 0) {
-            log_warn("nbd %s: accepting a connection: %s", l->path, strerror(-fd));
+            log_warn("nbd %s: accepting a connection: %s", l->name, strerror(-fd));
             (void)fiber_sleep(IO_S);
-        } else if (x->live >= x->max) {
-            turn_away(x, l, fd);
         } else {
-            x->full = false;
-            conn_start(l, fd);
+            admit(l, fd, &peer);
         }
     }
 }
@@ -119,68 +144,61 @@ static void add_volume(struct exports *x, const struct export_volume *from)
     struct served *v = &x->volumes[x->volume_count++];
     struct listener *l = NULL;
     (void)snprintf(v->name, sizeof v->name, "%s/%s", from->group, from->config->name);
+    v->config = from->config;
     v->capture = from->capture;
     crew_init(&v->crew, x->io);
     for (size_t i = 0; i < x->listener_count; i++)
-        if (strcmp(x->listeners[i].path, from->config->export_path) == 0)
+        if (listener_is(&x->listeners[i], &from->config->export))
             l = &x->listeners[i];
     if (!l) {
         l = &x->listeners[x->listener_count++];
-        l->exports = x;
-        l->fd = -1;
-        l->path = from->config->export_path;
-        l->mode = (mode_t)from->config->export_mode;
+        listener_init(l, x, from->config);
     }
-    l->offers = err_realloc(l->offers, (l->count + 1) * sizeof *l->offers);
     l->volumes = err_realloc(l->volumes, (l->count + 1) * sizeof(struct served *));
-    l->volumes[l->count] = v;
-    l->offers[l->count++] = (struct nbd_export){.name = v->name,
-                                                .description = from->config->path,
-                                                .size = capture_size(v->capture),
-                                                .flags = OFFER_FLAGS,
-                                                .block_min = 1,
-                                                .block_preferred = SECTOR_SIZE};
+    l->volumes[l->count++] = v;
 }
 
-static int listen_at(struct listener *l, struct err *e)
+static int start_listener(struct listener *l, struct err *e)
 {
-    struct io_addr addr = {0};
-    char dir[CONFIG_PATH_MAX];
-    int res;
-    ASSERT(strlen(l->path) < sizeof addr.path); /* config checks it */
-    memcpy(addr.path, l->path, strlen(l->path) + 1);
-    (void)snprintf(dir, sizeof dir, "%s", l->path);
-    *strrchr(dir, '/') = '\0';
-    res = *dir ? fio_mkdirs(dir, 0755) : 0;
-    if (res == 0)
-        res = fio_listen(&addr, l->mode);
+    int res = listener_open(l, e);
     if (res < 0)
-        return err_os(e, res, "export socket %s", l->path);
-    l->fd = res;
+        return res;
     l->fiber = fiber_spawn(l->exports->io, "nbd-accept", accept_main, l);
-    log_info("nbd %s: serving %zu volume%s", l->path, l->count, l->count == 1 ? "" : "s");
+    log_info("nbd %s: serving %zu volume%s", l->name, l->count, l->count == 1 ? "" : "s");
     return 0;
 }
 
+static bool over_tcp(const struct exports *x)
+{
+    for (size_t i = 0; i < x->listener_count; i++)
+        if (x->listeners[i].at->tcp.port)
+            return true;
+    return false;
+}
+
 int export_start(struct exports **out, const struct export_volume *volumes, size_t count,
-                 uint64_t memory, struct err *e)
+                 const struct config *config, struct err *e)
 {
     struct exports *x = err_calloc(1, sizeof *x);
-    ASSERT(memory >= EXPORT_CONN_MEMORY);
+    int res = 0;
     x->io = fiber_io();
-    x->max = (unsigned)(memory / EXPORT_CONN_MEMORY);
     /* Pointers to the elements are kept: no reallocation. */
     x->volumes = err_calloc(count, sizeof *x->volumes);
     x->listeners = err_calloc(count, sizeof *x->listeners);
     for (size_t i = 0; i < count; i++)
         add_volume(x, &volumes[i]);
-    for (size_t i = 0; i < x->listener_count; i++)
-        if (listen_at(&x->listeners[i], e) < 0) {
-            export_stop(x);
-            return -(int)e->code;
-        }
-    *out = x;
-    return 0;
+    x->max = (unsigned)(config->export_memory /
+                        (EXPORT_CONN_MEMORY + (over_tcp(x) ? EXPORT_TLS_MEMORY : 0)));
+    ASSERT(x->max > 0);
+    if (over_tcp(x))
+        res = x509_open(&x->x509, config->export_tls, e);
+    for (size_t i = 0; i < x->listener_count && res == 0; i++)
+        res = start_listener(&x->listeners[i], e);
+    if (res < 0)
+        export_stop(x);
+    else
+        *out = x;
+    return res;
 }
 
 /* ---- stopping ---- */
@@ -191,8 +209,7 @@ static void stop_listening(struct listener *l)
         return;
     fiber_cancel(l->fiber);
     fiber_join(l->fiber);
-    fio_close_always(l->fd);
-    (void)fio_unlink_always(l->path);
+    listener_close(l);
 }
 
 static void shut(struct exports *x, struct conn *c)
@@ -200,7 +217,7 @@ static void shut(struct exports *x, struct conn *c)
     struct fiber_req r = FIBER_REQ;
     if (c->fd < 0)
         return;
-    log_warn("nbd %s: closed on a client that does not read its replies", c->listener->path);
+    log_warn("nbd %s: closed on a client that does not read its replies", c->from);
     x->io->ops->shutdown(x->io, fiber_req(&r), c->fd);
     (void)fiber_await_always(&r);
 }
@@ -223,10 +240,9 @@ void export_stop(struct exports *x)
     reap(x, true);
     for (size_t i = 0; i < x->volume_count; i++)
         crew_stop(&x->volumes[i].crew);
-    for (size_t i = 0; i < x->listener_count; i++) {
-        free(x->listeners[i].offers);
+    for (size_t i = 0; i < x->listener_count; i++)
         free(x->listeners[i].volumes);
-    }
+    x509_free(x->x509);
     free(x->listeners);
     free(x->volumes);
     free(x);

@@ -1,4 +1,5 @@
-/* export.h: volumes as clients see them: each an NBD export named GROUP/VOLUME, on unix sockets.
+/* export.h: volumes as clients see them: each an NBD export named GROUP/VOLUME, on unix sockets or,
+ * in TLS, on TCP.
  *
  *     client ──recv──▶ reader ──pieces──▶ crew of the volume ──▶ capture
  *        ▲                                      │
@@ -22,18 +23,20 @@
 
 struct exports;
 
-/* A volume that is to be served; all borrowed until export_stop. config->export_path says where;
- * volumes that name the same socket share it. */
+/* A volume that is to be served; all borrowed until export_stop. config->export says where;
+ * volumes that name the same address share it. */
 struct export_volume {
     const char *group;
     const struct config_volume *config;
     struct capture *capture;
 };
 
-/* Listens on all sockets. memory: for all connections together, at least EXPORT_CONN_MEMORY; who
- * comes when it is used up is turned away. Errors: NET, IO, with the socket's path. (waits) */
+/* Listens on all sockets. config->export_memory is for all connections together; who comes when it
+ * is used up is turned away, and over TCP, of those who have not shown a certificate yet, the
+ * oldest goes. config is borrowed. Errors: NET, IO, OS, with the address; CONFIG (certificates).
+ * (waits) */
 int export_start(struct exports **out, const struct export_volume *volumes, size_t count,
-                 uint64_t memory, struct err *e);
+                 const struct config *config, struct err *e);
 /* Takes no more requests, answers those in flight (giving clients a few seconds to read), closes
  * the connections, removes the sockets, frees. Captures may be closed afterwards. (waits) */
 void export_stop(struct exports *x);

@@ -20,6 +20,8 @@
 #include "export.h"
 #include "handshake.h"
 #include "reply.h"
+#include "stream.h"
+#include "x509.h"
 
 struct buf {
     uint8_t *mem;  /* EXPORT_BUF bytes */
@@ -77,6 +79,7 @@ struct crew {
 
 struct served {
     char name[2 * NAME_MAX_LEN + 2];
+    const struct config_volume *config;
     struct capture *capture;
     struct crew crew;
     unsigned connections;
@@ -90,23 +93,46 @@ struct served {
 
 struct listener {
     struct exports *exports;
-    const char *path;
+    const struct config_export *at;
     mode_t mode;
+    const struct config_owner *owner;
+    char name[300]; /* the path, or tcp:HOST:PORT: for the log */
     int fd;
     struct fiber *fiber;
-    struct nbd_export *offers; /* one for each volume */
     struct served **volumes;
     size_t count;
+};
+
+/* What the connections of all listeners share. */
+struct exports {
+    struct io *io;
+    struct served *volumes;
+    size_t volume_count;
+    struct listener *listeners;
+    size_t listener_count;
+    struct x509 *x509; /* NULL: no listener needs it */
+    struct conn *conns;
+    unsigned live, max;
+    unsigned strangers; /* of them, over TCP and not known yet */
+    bool full;          /* somebody was turned away, and that was said */
+    struct fiber_cond gone;
 };
 
 struct conn {
     struct listener *listener;
     struct served *volume; /* once chosen */
     struct nbd_session session;
+    /* What this client may choose from, as it was when it came; of the same number. */
+    struct nbd_export *offers;
+    struct served **choices;
+    size_t offer_count;
     int fd;
+    struct stream *tls; /* NULL: in clear */
+    bool stranger;      /* over TCP, and has not shown a certificate yet */
     struct fiber *reader, *sender;
-    bool done;     /* the reader may be joined */
-    char who[160]; /* for the log */
+    bool done;      /* the reader may be joined */
+    char from[300]; /* for the log: the listener, or the client's address */
+    char who[400];  /* then the volume, and over TCP who the client is */
 
     struct buf *free;
     unsigned made;
@@ -142,8 +168,25 @@ void buf_free_all(struct conn *c);
 struct request *request_new(struct conn *c, const struct nbd_request *r);
 void request_free(struct request *rq);
 
+/* ---- export_listen.c ---- */
+
+void listener_init(struct listener *l, struct exports *x, const struct config_volume *config);
+bool listener_is(const struct listener *l, const struct config_export *at);
+/* Errors: NET, IO, OS, naming the address. (waits) */
+int listener_open(struct listener *l, struct err *e);
+/* Nobody accepts on it. Works in a cancelled fiber. (waits) */
+void listener_close(struct listener *l);
+
+/* ---- export_wire.c ---- */
+
+/* As fio_recv and fio_send_all. (wait) */
+int conn_recv(struct conn *c, void *dst, size_t len, uint64_t timeout_ns);
+int conn_send_all(struct conn *c, const void *p, size_t len, uint64_t timeout_ns);
+
 /* ---- export_greet.c ---- */
 
+/* The client is known, or as good as: it is none of the strangers any more. Does not wait. */
+void known(struct conn *c);
 /* From the greeting to c->session and c->volume; 0, or nonzero when the connection is to be closed.
  * (waits) */
 int greet(struct conn *c);

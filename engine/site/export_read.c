@@ -44,7 +44,7 @@ static int receive(struct conn *c, uint32_t want)
         c->pos = c->fill = 0;
     if (c->fill == EXPORT_BUF && (n = roll(c)) < 0)
         return n;
-    n = fio_recv(c->fd, c->in->mem + c->fill, least(want, EXPORT_BUF - c->fill), FIBER_FOREVER);
+    n = conn_recv(c, c->in->mem + c->fill, least(want, EXPORT_BUF - c->fill), FIBER_FOREVER);
     if (n <= 0)
         return n < 0 ? n : -ENODATA;
     c->fill += (uint32_t)n;

@@ -46,7 +46,7 @@ static void give_up(struct conn *c, int res)
 
 static void send_bytes(struct conn *c, const void *p, size_t len)
 {
-    int res = c->broken ? 0 : fio_send_all(c->fd, p, len, FIBER_FOREVER);
+    int res = c->broken ? 0 : conn_send_all(c, p, len, FIBER_FOREVER);
     if (res < 0)
         give_up(c, res);
 }

@@ -88,7 +88,7 @@ static int start_exports(struct site *s, struct err *e)
                 (struct export_volume){s->groups[i]->config->name, v->config, v->capture};
         }
     if (count > 0)
-        res = export_start(&s->exports, its, count, s->config->export_memory, e);
+        res = export_start(&s->exports, its, count, s->config, e);
     free(its);
     return res;
 }

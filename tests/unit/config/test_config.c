@@ -75,7 +75,7 @@ static void a_small_file_gets_defaults(void **state)
     assert_string_equal(c->groups[0].volumes[0].name, "data");
     assert_int_equal(c->groups[0].volumes[0].line, 9);
     assert_int_equal(c->groups[0].volumes[0].source, CONFIG_SCAN);
-    assert_string_equal(c->groups[0].volumes[0].export_path, "");
+    assert_string_equal(c->groups[0].volumes[0].export.path, "");
     assert_true(c->export_memory == 256 * MIB);
     assert_ptr_equal(config_group(c, "records"), &c->groups[0]);
     assert_null(config_group(c, "imaging"));
@@ -136,11 +136,13 @@ static void every_option_arrives(void **state)
         "[site]\r\nname=arras\nstate = /s\nspool = /p\nspool-budget = 1GiB\nspool-reserve = 0\n"
         "delta-max = 32MiB\ncontrol = /run/c\nlink-key = /k/l\nsign-key = /k/s\nhash-key = /k/h\n"
         "hub = arras\nreaders = " RESTORE ", " ESCROW
-        "\nworkers = 3\ncompression = 19\nexport-memory = 32MiB\n"
+        "\nworkers = 3\ncompression = 19\nexport-memory = 32MiB\nexport-tls = /etc/pki/relais\n"
         "\n; the volumes come before their group\n"
         "[volume 0123456789-0123456789-0123456789-0123456789-0123/"
         "0123456789-0123456789-0123456789-0123456789-012b]\npath = /dev/b\n"
         "source = nbd\nexport = unix:/run/x/data\nexport-mode = 600\n"
+        "export-owner = qemu:kvm\n[volume 0123456789-0123456789-0123456789-0123456789-0123/tls]\n"
+        "path = /dev/c\nsource = nbd\nexport = tcp:[::1]:10809\nexport-clients = kvm1.x, kvm2.x\n"
         "[group 0123456789-0123456789-0123456789-0123456789-0123]\n"
         "interval = never\nfreeze = psql -c 'CHECKPOINT'; sync # all of it\nthaw = true\n"
         "freeze-timeout = 1min 30s\nfreeze-max = 2h\n"
@@ -163,8 +165,15 @@ static void every_option_arrives(void **state)
     assert_string_equal(c->groups[0].volumes[0].name,
                         "0123456789-0123456789-0123456789-0123456789-012b");
     assert_int_equal(c->groups[0].volumes[0].source, CONFIG_NBD);
-    assert_string_equal(c->groups[0].volumes[0].export_path, "/run/x/data");
+    assert_string_equal(c->groups[0].volumes[0].export.path, "/run/x/data");
     assert_int_equal(c->groups[0].volumes[0].export_mode, 0600);
+    assert_string_equal(c->groups[0].volumes[0].export_owner.user, "qemu");
+    assert_string_equal(c->groups[0].volumes[0].export_owner.group, "kvm");
+    assert_string_equal(c->export_tls, "/etc/pki/relais");
+    assert_string_equal(c->groups[0].volumes[1].export.tcp.host, "::1");
+    assert_int_equal(c->groups[0].volumes[1].export.tcp.port, 10809);
+    assert_int_equal(c->groups[0].volumes[1].client_count, 2);
+    assert_string_equal(c->groups[0].volumes[1].clients[1], "kvm2.x");
     assert_true(c->export_memory == 32 * MIB);
     assert_true(c->has_hub);
     assert_string_equal(c->listen.host, "2001:db8::1");
@@ -322,12 +331,31 @@ static const struct {
     {GOOD "[volume records/b]\npath = /b\nsource = ndb\n", 13,
      "[volume records/b] source = ndb: not a source; write scan or nbd"},
     {GOOD "[volume records/b]\npath = /b\nsource = nbd\n", 11,
-     "[volume records/b] export: missing; source = nbd needs a socket: export = unix:/PATH"},
+     "[volume records/b] export: missing; source = nbd needs an address: export = unix:/PATH"},
     {GOOD "[volume records/b]\npath = /b\nexport = unix:/run/b\n", 13,
      "[volume records/b] export: has no meaning with source = scan; add source = nbd, or remove "
      "it"},
     {GOOD "[volume records/b]\npath = /b\nsource = nbd\nexport = /run/b\n", 14,
-     "[volume records/b] export = /run/b: not a unix socket; write unix:/PATH"},
+     "[volume records/b] export = /run/b: not an address; write unix:/PATH or tcp:HOST:PORT"},
+    {GOOD "[volume records/b]\npath = /b\nsource = nbd\nexport = tcp:kvm\n", 14,
+     "[volume records/b] export = tcp:kvm: has no port; write kvm:PORT, as in "
+     "hub.example.org:7440"},
+    {GOOD "[volume records/b]\npath = /b\nsource = nbd\nexport = tcp:kvm:10809\n", 14,
+     "[volume records/b] export: over TCP a volume is served in TLS only; add export-tls = "
+     "DIRECTORY to [site], or use unix:/PATH"},
+    {GOOD "[volume records/b]\npath = /b\nsource = nbd\nexport = unix:/s\nexport-clients = kvm1\n",
+     15,
+     "[volume records/b] export-clients: has no meaning with export = unix:; the socket's mode "
+     "says "
+     "who may; remove it"},
+    {GOOD "[volume records/b]\npath = /b\nsource = nbd\nexport = unix:/s\nexport-owner = a:b:c\n",
+     15, "[volume records/b] export-owner = a:b:c: not an owner; write USER, USER:GROUP or :GROUP"},
+    {GOOD "[volume records/b]\npath = /b\nsource = nbd\nexport = unix:/s\n"
+          "[volume records/c]\npath = /c\nsource = nbd\nexport = unix:/s\nexport-owner = qemu\n",
+     19,
+     "[volume records/c] export-owner: another than that of [volume records/b] for the same "
+     "socket; "
+     "write the same, or name another socket"},
     {GOOD "[volume records/b]\npath = /b\nsource = nbd\nexport = unix:/run/\n", 14,
      "[volume records/b] export = unix:/run/: names a directory; write the path of the socket"},
     {GOOD "[volume records/b]\npath = /b\nsource = nbd\nexport = unix:/run/relais/control\n", 14,

@@ -41,7 +41,8 @@ void export_serve(uint64_t memory)
                      &e) < 0)
         fail_msg("%s", e.text);
     v.capture = served.capture;
-    if (export_start(&served.exports, &v, 1, memory, &e) < 0)
+    served.f.config.export_memory = memory;
+    if (export_start(&served.exports, &v, 1, &served.f.config, &e) < 0)
         fail_msg("%s", e.text);
 }
 
@@ -144,7 +145,7 @@ int export_setup(void **state)
     fixture_fill(&served.f, 0, STATIC, SIZE - STATIC, 7);
     for (uint64_t at = STATIC; at < SIZE; at += 4 * MIB) /* holes of parts of pieces and of many */
         fixture_punch(&served.f, 0, at + 100 * KIB, at % (8 * MIB) ? 200 * KIB : 2 * MIB);
-    fixture_text(served.f.volumes[0].export_path, sizeof served.f.volumes[0].export_path,
+    fixture_text(served.f.volumes[0].export.path, sizeof served.f.volumes[0].export.path,
                  "%s/socket", served.f.root);
     served.f.volumes[0].export_mode = 0600;
     memset(&served.addr, 0, sizeof served.addr);
