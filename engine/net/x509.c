@@ -109,7 +109,8 @@ static int read_all(void *arg)
 static bool same_files(const struct io_stat *a, const struct io_stat *b)
 {
     for (unsigned i = 0; i < FILES; i++)
-        if (a[i].mtime_ns != b[i].mtime_ns || a[i].size != b[i].size || a[i].is_file != b[i].is_file)
+        if (a[i].mtime_ns != b[i].mtime_ns || a[i].size != b[i].size ||
+            a[i].is_file != b[i].is_file)
             return false;
     return true;
 }
