@@ -92,9 +92,9 @@ int fio_truncate(int fd, uint64_t size)
     return fiber_await(&r);
 }
 
-int fio_punch(int fd, uint64_t off, uint64_t len)
+int fio_punch(int fd, uint64_t off, uint64_t len, bool fast)
 {
-    BEGIN(r, punch, fd, off, len);
+    BEGIN(r, punch, fd, off, len, fast);
     return fiber_await(&r);
 }
 

@@ -17,7 +17,7 @@ int fio_read_all(int fd, void *buf, size_t len, uint64_t off);
 int fio_write_all(int fd, const void *buf, size_t len, uint64_t off);
 int fio_sync(int fd, bool data_only);
 int fio_truncate(int fd, uint64_t size);
-int fio_punch(int fd, uint64_t off, uint64_t len);
+int fio_punch(int fd, uint64_t off, uint64_t len, bool fast);
 int fio_run(int fd, uint64_t off, struct io_run *out);
 int fio_fstat(int fd, struct io_stat *out);
 int fio_lock(int fd);

@@ -34,7 +34,8 @@ struct io_req {
 struct io_stat {
     uint64_t size;
     uint64_t allocated; /* bytes */
-    int64_t mtime_ns;
+    int64_t mtime_ns, ctime_ns;
+    uint64_t inode;
     bool is_dir, is_file, is_block;
 };
 
@@ -76,8 +77,9 @@ struct io_ops {
     void (*write)(struct io *, struct io_req *, int fd, const void *buf, size_t len, uint64_t off);
     void (*sync)(struct io *, struct io_req *, int fd, bool data_only);
     void (*truncate)(struct io *, struct io_req *, int fd, uint64_t size);
-    /* Makes [off, off+len) read as zeroes, releasing space where the file system can. */
-    void (*punch)(struct io *, struct io_req *, int fd, uint64_t off, uint64_t len);
+    /* Makes [off, off+len) read as zeroes, releasing space where the file system can; where it
+     * cannot, by writing them, or, fast, not at all: -ENOTSUP. */
+    void (*punch)(struct io *, struct io_req *, int fd, uint64_t off, uint64_t len, bool fast);
     /* The run at `off`: up to the next change between data and hole, at most to the end of file.
      * Where the file system cannot tell, all is data. off < size. */
     void (*run)(struct io *, struct io_req *, int fd, uint64_t off, struct io_run *out);

@@ -36,6 +36,8 @@ static int facts_of(int fd, struct io_stat *out)
         .size = (uint64_t)st.st_size,
         .allocated = (uint64_t)st.st_blocks * 512,
         .mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+        .ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec,
+        .inode = (uint64_t)st.st_ino,
         .is_dir = S_ISDIR(st.st_mode),
         .is_file = S_ISREG(st.st_mode),
         .is_block = S_ISBLK(st.st_mode),
@@ -110,7 +112,7 @@ int sys_punch(const uint64_t *args)
         if (errno != EOPNOTSUPP && errno != ENODEV && errno != EINVAL)
             return -errno;
     }
-    return write_zeroes(fd, args[1], args[2]);
+    return args[3] ? -EOPNOTSUPP : write_zeroes(fd, args[1], args[2]);
 }
 
 int sys_run(const uint64_t *args)

@@ -189,8 +189,10 @@ static void verb_truncate(struct io *io, struct io_req *req, int fd, uint64_t si
     call(io, req, sys_truncate, (uint64_t)fd, size, 0);
 }
 
-static void verb_punch(struct io *io, struct io_req *req, int fd, uint64_t off, uint64_t len)
+static void verb_punch(struct io *io, struct io_req *req, int fd, uint64_t off, uint64_t len,
+                       bool fast)
 {
+    req->args[3] = fast;
     call(io, req, sys_punch, (uint64_t)fd, off, len);
 }
 

@@ -153,7 +153,7 @@ static int zero_data(struct target *t, uint64_t off, uint64_t len, struct err *e
 {
     for (uint64_t at = 0; at < len; at += ZERO_STEP) {
         uint64_t n = len - at < ZERO_STEP ? len - at : ZERO_STEP;
-        int res = fio_punch(t->fd, off + at, n);
+        int res = fio_punch(t->fd, off + at, n, false);
         if (res == -ECANCELED)
             return err_os(e, res, "%s", name_of(t));
         /* Not every device can, or takes odd lengths: then zeroes are written. */

@@ -2,6 +2,7 @@
 
 #include "fio.h"
 #include "log.h"
+#include "rest.h"
 #include "units.h"
 
 #include <errno.h>
@@ -44,17 +45,36 @@ static void recover(struct capture *c)
     }
 }
 
+/* Whether somebody else wrote the volume since it was left. */
+static int look_for_others(struct capture *c, bool *written, struct err *e)
+{
+    char why[ERR_TEXT_MAX];
+    int res = rest_check(c->rest, c->fd, written, why, e);
+    if (res == 0 && *written)
+        log_warn("volume %s: %s was changed while relaisd did not run (%s): all of it counts as "
+                 "written, and is read and shipped again",
+                 c->name, c->path, why);
+    return res;
+}
+
 static int open_log(struct capture *c, const char *state_dir, const char *group, const char *volume,
                     bool all_dirty, struct err *e)
 {
     char dir[PATH_CAP], path[PATH_CAP], size[UNITS_TEXT];
+    bool written = false;
     int res;
     path_format(dir, "%s/%s", state_dir, group);
     res = fio_mkdirs(dir, 0700);
     if (res < 0)
         return err_os(e, res, "%s: making the state directory of group %s", dir, group);
     path_format(path, "%s/%s/%s.log", state_dir, group, volume);
-    res = actlog_open(&c->log, path, c->size, all_dirty, e);
+    path_format(c->rest, "%s/%s/%s.rest", state_dir, group, volume);
+    res = look_for_others(c, &written, e);
+    if (res < 0)
+        return res;
+    res = actlog_open(&c->log, path, c->size, all_dirty || written, e);
+    if (res == 0) /* the log has it now; and what we write from here on is not another's */
+        res = rest_forget(c->rest, e);
     if (res < 0)
         return err_prefix(e, "volume %s: the activity log", c->name);
     recover(c);

@@ -131,7 +131,8 @@ const struct err *capture_broken(const struct capture *c);
  * Errors: IO. */
 int capture_cool(struct capture *c, bool now, struct err *e);
 /* Nobody will write any more: cools all that may cool, so that the next start finds no more dirty
- * than there is. Errors: IO. */
+ * than there is, and remembers the backing file, so that it notices what others write (rest.h).
+ * Errors: IO. */
 int capture_rest(struct capture *c, struct err *e);
 /* All of it is dirty, durably: history does not continue. Between two cuts. Errors: IO, SPACE. */
 int capture_all_dirty(struct capture *c, struct err *e);

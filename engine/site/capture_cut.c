@@ -2,6 +2,7 @@
 
 #include "fio.h"
 #include "log.h"
+#include "rest.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -241,9 +242,13 @@ int capture_cool(struct capture *c, bool now, struct err *e)
 
 int capture_rest(struct capture *c, struct err *e)
 {
+    int res;
     ASSERT(!c->flights && !c->cutting);
     memset(c->recent, 0, actlog_regions(c->log) / 8 + 1);
-    return capture_cool(c, true, e);
+    res = capture_cool(c, true, e);
+    if (res == 0 && c->failed.code == ERR_OK)
+        res = rest_save(c->rest, c->fd, e);
+    return res;
 }
 
 int capture_all_dirty(struct capture *c, struct err *e)

@@ -20,6 +20,7 @@ struct flight {
 struct capture {
     char name[2 * NAME_MAX_LEN + 2]; /* GROUP/VOLUME */
     char path[CONFIG_PATH_MAX];
+    char rest[PATH_CAP]; /* the record of how it was left */
     int fd;
     uint64_t size, sectors;
     struct actlog *log;

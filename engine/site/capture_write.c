@@ -220,7 +220,8 @@ int capture_zero(struct capture *c, uint32_t len, uint64_t off, unsigned flags)
         res = takeoff(c, &f, off, n);
         if (res < 0)
             break;
-        res = flags & CAPTURE_NO_HOLE ? write_zeroes(c, n, off) : fio_punch(c->fd, off, n);
+        res = flags & CAPTURE_NO_HOLE ? write_zeroes(c, n, off)
+                                      : fio_punch(c->fd, off, n, (flags & CAPTURE_FAST) != 0);
         land(c, &f);
         off += n;
         len -= n;

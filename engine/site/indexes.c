@@ -80,7 +80,7 @@ static bool in_use(struct indexes *x, const char *file)
     const char *dot = strrchr(file, '.');
     char name[NAME_MAX_LEN + 1];
     const struct volume *v;
-    bool log = dot && strcmp(dot, ".log") == 0;
+    bool log = dot && (strcmp(dot, ".log") == 0 || strcmp(dot, ".rest") == 0);
     if (!log && !(dot && strcmp(dot, ".index") == 0))
         return true;
     if ((size_t)(dot - file) > NAME_MAX_LEN)

@@ -148,9 +148,11 @@ static int do_punch(struct op *op)
     return inode_punch(op->inode, op->off, op->mark);
 }
 
-static void verb_punch(struct io *io, struct io_req *req, int fd, uint64_t off, uint64_t len)
+static void verb_punch(struct io *io, struct io_req *req, int fd, uint64_t off, uint64_t len,
+                       bool fast)
 {
     struct op *op = file_op(io, req, VERB_PUNCH, fd, do_punch);
+    (void)fast; /* it always is */
     if (!op)
         return;
     op->off = off;

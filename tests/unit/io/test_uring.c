@@ -130,12 +130,17 @@ static void runs_tell_data_from_holes(void **state)
     assert_true(run.data && run.end == 2 * m);
     assert_int_equal(CALL(run, fd, 4 * m, &run), -EINVAL);
 
-    assert_int_equal(CALL(punch, fd, m, m / 2), 0);
+    assert_int_equal(CALL(punch, fd, m, m / 2, true), 0);
     assert_int_equal(CALL(read, fd, buf, m, m), (int)m);
     for (size_t i = 0; i < m; i++)
         assert_int_equal(buf[i], i < m / 2 ? 0 : 'x');
     assert_int_equal(CALL(fstat, fd, &st), 0);
     assert_true(st.size == 4 * m && st.allocated < m);
+    (void)CALL(close, fd);
+    fd = CALL(open, "/dev/null", O_RDWR | O_CLOEXEC, 0); /* has no holes */
+    assert_true(fd >= 0);
+    assert_int_equal(CALL(punch, fd, 0, m, true), -ENOTSUP);
+    assert_int_equal(CALL(punch, fd, 0, m, false), 0);
     (void)CALL(close, fd);
     test_free(buf);
 }

@@ -49,11 +49,12 @@ static void lossy_write(struct io *io, struct io_req *req, int fd, const void *b
     disk_of->real->write(io, req, fd, buf, len, off);
 }
 
-static void lossy_punch(struct io *io, struct io_req *req, int fd, uint64_t off, uint64_t len)
+static void lossy_punch(struct io *io, struct io_req *req, int fd, uint64_t off, uint64_t len,
+                        bool fast)
 {
     if (disk_of->is_lossy(disk_of->arg, fd))
         remember(disk_of, fd, off, len);
-    disk_of->real->punch(io, req, fd, off, len);
+    disk_of->real->punch(io, req, fd, off, len, fast);
 }
 
 /* What had been written when the sync began is safe. (A write that had not ended may not be, but
