@@ -33,7 +33,7 @@ int group_open(struct group *g, const struct config *config, const struct config
                struct workshop *shop, const struct key_secret *hash_key, struct err *e)
 {
     int res;
-    *g = (struct group){.config = own, .shop = shop};
+    *g = (struct group){.config = own, .shop = shop, .io = fiber_io()};
     g->flow.class = (enum share_class)own->priority;
     res = keyring_init(&g->keyring, config, own, e);
     if (res < 0)
@@ -423,7 +423,7 @@ static const struct err *failed_volume(const struct group *g)
 static uint64_t pass_eta(const struct group *g)
 {
     const struct cut_progress *p = &g->progress;
-    uint64_t elapsed = g->cutting && p->began > 0 ? io_now(fiber_io()) - p->began : 0;
+    uint64_t elapsed = g->cutting && p->began > 0 ? io_now(g->io) - p->began : 0;
     if (elapsed < IO_S || p->done == 0 || p->done >= p->total)
         return 0;
     return (uint64_t)((double)elapsed * (double)(p->total - p->done) / (double)p->done);

@@ -33,6 +33,7 @@ struct group {
     bool catch_up;                /* the next pass freezes nothing: much is to be shipped */
     unsigned too_long;            /* cuts in a row that held the freeze too long */
     unsigned overruns;            /* cuts in a row that captured volumes outran */
+    struct io *io;                /* for the status, which is asked for outside of fibers too */
     struct pace pace;             /* seed-rate */
     struct capture_watch written; /* cut-bytes */
     uint64_t first_rp;            /* the group's first complete RP, when it was made since start */
