@@ -118,7 +118,7 @@ void connect_start(struct uring *u, struct io_req *req, const struct io_addr *ad
         return;
     }
     c->step.done = on_resolved;
-    loop_call(u, &c->step, u->blocking, sys_resolve);
+    loop_call(u, &c->step, u->pools[IO_WORK_BLOCKING], sys_resolve);
 }
 
 void connect_cancel(struct uring *u, struct io_req *req)
@@ -130,7 +130,7 @@ void connect_cancel(struct uring *u, struct io_req *req)
         u->io.ops->cancel(&u->io, &c->step);
         return;
     }
-    if (pool_remove(u->blocking, &c->step)) {
+    if (pool_remove(u->pools[IO_WORK_BLOCKING], &c->step)) {
         u->pending--; /* the step */
         finish(c, -ECANCELED);
         return;

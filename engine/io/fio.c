@@ -64,6 +64,28 @@ int fio_read_all(int fd, void *buf, size_t len, uint64_t off)
     return 0;
 }
 
+static int read_some_as(enum io_work_class class, int fd, void *buf, size_t len, uint64_t off)
+{
+    BEGIN(r, read_as, class, fd, buf, len, off);
+    return fiber_await(&r);
+}
+
+int fio_read_all_as(enum io_work_class class, int fd, void *buf, size_t len, uint64_t off)
+{
+    char *p = buf;
+    while (len) {
+        int n = read_some_as(class, fd, p, len, off);
+        if (n < 0)
+            return n;
+        if (n == 0)
+            return -ENODATA;
+        p += n;
+        off += (uint64_t)n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
 int fio_write_all(int fd, const void *buf, size_t len, uint64_t off)
 {
     const char *p = buf;

@@ -14,6 +14,8 @@ void fio_close_always(int fd);
 int fio_read(int fd, void *buf, size_t len, uint64_t off);
 /* Reads exactly len bytes; -ENODATA when the file ends before. */
 int fio_read_all(int fd, void *buf, size_t len, uint64_t off);
+/* As fio_read_all, by a thread (io.h: read_as). */
+int fio_read_all_as(enum io_work_class class, int fd, void *buf, size_t len, uint64_t off);
 int fio_write_all(int fd, const void *buf, size_t len, uint64_t off);
 int fio_sync(int fd, bool data_only);
 int fio_truncate(int fd, uint64_t size);

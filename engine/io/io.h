@@ -67,7 +67,14 @@ struct io_addr {
     gid_t gid;
 };
 
-enum io_work_class { IO_WORK_CPU, IO_WORK_BLOCKING };
+/* What work on a thread waits for, and who waits for it. */
+enum io_work_class {
+    IO_WORK_CPU,     /* computes; somebody waits for it */
+    IO_WORK_LOW,     /* computes; others go first, but a busy machine does not starve it */
+    IO_WORK_IDLE,    /* computes; on a busy machine it hardly gets on: for what can wait */
+    IO_WORK_BLOCKING /* waits for disks, names, commands */
+};
+#define IO_WORK_CLASSES 4u
 
 struct io_ops {
     /* Files. Handles are small ints. A read or write may be short. */
@@ -75,6 +82,9 @@ struct io_ops {
     void (*close)(struct io *, struct io_req *, int fd);
     void (*read)(struct io *, struct io_req *, int fd, void *buf, size_t len, uint64_t off);
     void (*write)(struct io *, struct io_req *, int fd, const void *buf, size_t len, uint64_t off);
+    /* As read, but by a thread of that class: copying out of the page cache is work, too. */
+    void (*read_as)(struct io *, struct io_req *, enum io_work_class, int fd, void *buf, size_t len,
+                    uint64_t off);
     void (*sync)(struct io *, struct io_req *, int fd, bool data_only);
     void (*truncate)(struct io *, struct io_req *, int fd, uint64_t size);
     /* Makes [off, off+len) read as zeroes, releasing space where the file system can; where it
@@ -128,7 +138,7 @@ struct io_ops {
     uint64_t (*now)(struct io *); /* monotonic */
     int64_t (*wall)(struct io *); /* UTC since 1970; may jump */
     void (*random)(struct io *, void *buf, size_t len);
-    /* Number of threads that IO_WORK_CPU spreads over, >= 1. */
+    /* Number of threads that each class of computing work spreads over, >= 1. */
     unsigned (*workers)(struct io *);
 };
 

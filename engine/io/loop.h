@@ -63,7 +63,7 @@ struct uring {
     uint64_t pending; /* requests that have not completed, the loop's own two polls excepted */
     uint64_t orphans; /* those of them that are connect.c's lookups whose caller is gone */
     struct loop_list parked, cancels, deferred;
-    struct pool *cpu, *blocking;
+    struct pool *pools[IO_WORK_CLASSES];
     unsigned workers;
     struct signals *signals;
 

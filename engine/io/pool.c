@@ -16,6 +16,7 @@ struct pool {
     unsigned idle, started, max;
     bool stopping;
     size_t stack_size;
+    void (*prepare)(void);
     void (*run)(void *ctx, struct io_req *req);
     void *ctx;
     pthread_t threads[];
@@ -39,6 +40,8 @@ static void unqueue(struct pool *p, struct io_req *req)
 static void *thread_main(void *arg)
 {
     struct pool *p = arg;
+    if (p->prepare)
+        p->prepare();
     pthread_mutex_lock(&p->lock);
     for (;;) {
         struct io_req *req = p->head;
@@ -79,7 +82,7 @@ static int start_thread(struct pool *p)
     return -res;
 }
 
-int pool_new(struct pool **out, unsigned max_threads, size_t stack_size,
+int pool_new(struct pool **out, unsigned max_threads, size_t stack_size, void (*prepare)(void),
              void (*run)(void *ctx, struct io_req *req), void *ctx)
 {
     struct pool *p = err_calloc(1, sizeof *p + max_threads * sizeof(pthread_t));
@@ -88,6 +91,7 @@ int pool_new(struct pool **out, unsigned max_threads, size_t stack_size,
     (void)pthread_cond_init(&p->work, NULL);
     p->max = max_threads;
     p->stack_size = stack_size;
+    p->prepare = prepare;
     p->run = run;
     p->ctx = ctx;
     res = start_thread(p);

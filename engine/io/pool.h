@@ -8,9 +8,10 @@
 
 struct pool;
 
-/* run(ctx, req) is called on a pool thread for each submitted request; it must say itself that req
- * is done. 0 or a negative errno (not even one thread can be started). */
-int pool_new(struct pool **out, unsigned max_threads, size_t stack_size,
+/* prepare is called first on each new thread, unless NULL; run(ctx, req) is called on a pool thread
+ * for each submitted request; it must say itself that req is done. 0 or a negative errno (not even
+ * one thread can be started). */
+int pool_new(struct pool **out, unsigned max_threads, size_t stack_size, void (*prepare)(void),
              void (*run)(void *ctx, struct io_req *req), void *ctx);
 /* The pool uses req->next, prev, and args[9]. Requests are run in this order. */
 void pool_submit(struct pool *p, struct io_req *req);

@@ -11,7 +11,7 @@
 typedef int sys_call(const uint64_t *args);
 
 /* sys_file.c */
-sys_call sys_truncate, sys_punch, sys_run, sys_fstat, sys_lock;
+sys_call sys_read, sys_truncate, sys_punch, sys_run, sys_fstat, sys_lock;
 sys_call sys_stat, sys_sync_dir, sys_list, sys_space;
 /* sys_net.c */
 sys_call sys_listen;
@@ -24,6 +24,10 @@ sys_call sys_work;
 
 /* As sys_resolve, but -EAGAIN at once when it is a name that must be looked up. */
 int sys_resolve_literal(const uint64_t *args);
+/* Makes the calling thread one of IO_WORK_LOW, of IO_WORK_IDLE. Where the kernel refuses, it stays
+ * as it is: slower for others, but right. */
+void sys_rank_low(void);
+void sys_rank_idle(void);
 /* The options that every connection gets: no delay, keepalive, BBR where there is. */
 void sys_tune(int fd);
 /* Bytes in the send queue of a socket, sent or not, that the peer has not acknowledged. */

@@ -22,6 +22,15 @@ int sys_work(const uint64_t *args)
     return fn(sys_ptr(args[1]));
 }
 
+int sys_read(const uint64_t *args)
+{
+    ssize_t n;
+    do {
+        n = pread((int)args[0], sys_ptr(args[1]), (size_t)args[2], (off_t)args[3]);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : (int)n;
+}
+
 int sys_truncate(const uint64_t *args)
 {
     return ftruncate((int)args[0], (off_t)args[1]) < 0 ? -errno : 0;

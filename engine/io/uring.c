@@ -351,6 +351,25 @@ static int ring_new(struct io_uring *ring, struct err *e)
     return err_set(e, ERR_OS, "the kernel's io_uring is too old: Linux 5.15 or later is needed");
 }
 
+static int start_pools(struct uring *u)
+{
+    static void (*const prepare[])(void) = {
+        [IO_WORK_LOW] = sys_rank_low, [IO_WORK_IDLE] = sys_rank_idle, [IO_WORK_BLOCKING] = NULL};
+    int res = 0;
+    for (unsigned i = 0; i < IO_WORK_CLASSES && res == 0; i++) {
+        bool blocking = i == IO_WORK_BLOCKING;
+        res = pool_new(&u->pools[i], blocking ? BLOCKING_THREADS : u->workers,
+                       blocking ? BLOCKING_STACK : CPU_STACK, prepare[i], run_on_thread, u);
+    }
+    return res;
+}
+
+static void stop_pools(struct uring *u)
+{
+    for (unsigned i = 0; i < IO_WORK_CLASSES; i++)
+        pool_free(u->pools[i]);
+}
+
 int uring_new(struct io **out, unsigned workers, struct err *e)
 {
     struct uring *u = err_calloc(1, sizeof *u);
@@ -368,9 +387,7 @@ int uring_new(struct io **out, unsigned workers, struct err *e)
         res = err_os(e, errno, "cannot create an eventfd");
         goto no_eventfd;
     }
-    res = pool_new(&u->cpu, u->workers, CPU_STACK, run_on_thread, u);
-    if (res == 0)
-        res = pool_new(&u->blocking, BLOCKING_THREADS, BLOCKING_STACK, run_on_thread, u);
+    res = start_pools(u);
     if (res < 0) {
         res = err_set(e, ERR_OS, "cannot start a thread: %s; raise the limit (TasksMax, ulimit -u)",
                       strerror(-res));
@@ -381,7 +398,7 @@ int uring_new(struct io **out, unsigned workers, struct err *e)
     return 0;
 
 no_threads:
-    pool_free(u->cpu);
+    stop_pools(u);
     (void)close(u->wake_fd);
 no_eventfd:
     io_uring_queue_exit(&u->ring);
@@ -425,8 +442,7 @@ void uring_free(struct io *io)
         turn(u); /* the scheduler's timer is still on its way back */
     fiber_cleanup(io);
     ASSERT(u->pending == u->orphans);
-    pool_free(u->cpu);
-    pool_free(u->blocking);
+    stop_pools(u);
     while (u->posted.head) {
         struct io_req *req = u->posted.head;
         loop_list_remove(&u->posted, req);

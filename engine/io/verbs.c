@@ -161,6 +161,17 @@ static void verb_read(struct io *io, struct io_req *req, int fd, void *buf, size
     transfer(io, req, LOOP_READ, fd, sys_arg(buf), len, off);
 }
 
+static void verb_read_as(struct io *io, struct io_req *req, enum io_work_class class, int fd,
+                         void *buf, size_t len, uint64_t off)
+{
+    struct uring *u = loop_of(io);
+    req->args[0] = (uint64_t)fd;
+    req->args[1] = sys_arg(buf);
+    req->args[2] = len < TRANSFER_MAX ? len : TRANSFER_MAX;
+    req->args[3] = off;
+    loop_call(u, req, u->pools[class], sys_read);
+}
+
 static void verb_write(struct io *io, struct io_req *req, int fd, const void *buf, size_t len,
                        uint64_t off)
 {
@@ -181,7 +192,7 @@ static void call(struct io *io, struct io_req *req, sys_call *fn, uint64_t a, ui
     req->args[0] = a;
     req->args[1] = b;
     req->args[2] = c;
-    loop_call(u, req, u->blocking, fn);
+    loop_call(u, req, u->pools[IO_WORK_BLOCKING], fn);
 }
 
 static void verb_truncate(struct io *io, struct io_req *req, int fd, uint64_t size)
@@ -303,7 +314,7 @@ static void verb_work(struct io *io, struct io_req *req, enum io_work_class clas
     struct uring *u = loop_of(io);
     req->args[0] = (uint64_t)(uintptr_t)fn;
     req->args[1] = sys_arg(arg);
-    loop_call(u, req, class == IO_WORK_CPU ? u->cpu : u->blocking, sys_work);
+    loop_call(u, req, u->pools[class], sys_work);
 }
 
 static void verb_command(struct io *io, struct io_req *req, const char *command,
@@ -406,6 +417,7 @@ const struct io_ops loop_ops = {
     .close = verb_close,
     .read = verb_read,
     .write = verb_write,
+    .read_as = verb_read_as,
     .sync = verb_sync,
     .truncate = verb_truncate,
     .punch = verb_punch,

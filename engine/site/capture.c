@@ -133,13 +133,26 @@ uint64_t capture_size(const struct capture *c)
     return c->size;
 }
 
-int capture_read_sectors(struct capture *c, void *dst, uint64_t first, uint32_t sectors)
+/* How many bytes of the sectors there are; what is behind the end of the volume is zeroed. */
+static size_t there(const struct capture *c, uint8_t *dst, uint64_t first, uint32_t sectors)
 {
     uint64_t off = first << SECTOR_SHIFT;
     size_t want = (size_t)sectors << SECTOR_SHIFT;
     size_t len = want < c->size - off ? want : (size_t)(c->size - off);
-    memset((uint8_t *)dst + len, 0, want - len);
-    return fio_read_all(c->fd, dst, len, off);
+    memset(dst + len, 0, want - len);
+    return len;
+}
+
+int capture_read_sectors(struct capture *c, void *dst, uint64_t first, uint32_t sectors)
+{
+    return fio_read_all(c->fd, dst, there(c, dst, first, sectors), first << SECTOR_SHIFT);
+}
+
+int capture_read_sectors_as(struct capture *c, enum io_work_class class, void *dst, uint64_t first,
+                            uint32_t sectors)
+{
+    size_t len = there(c, dst, first, sectors);
+    return fio_read_all_as(class, c->fd, dst, len, first << SECTOR_SHIFT);
 }
 
 int capture_read(struct capture *c, void *buf, uint32_t len, uint64_t off)

@@ -115,10 +115,10 @@ struct capture_run_of_cut {
  */
 int capture_next(struct capture *c, uint64_t from, struct capture_run_of_cut *out, struct err *e);
 /* Reads the cut's sectors of a run into plain (a region, by place; what is not in the cut is
- * undefined; zero behind the end of the volume) and takes them. bits: a bit for each sector in the
- * cut, by place. Errors: IO. */
-int capture_take(struct capture *c, const struct capture_run_of_cut *run, uint8_t *plain,
-                 uint64_t *bits, struct err *e);
+ * undefined; zero behind the end of the volume) and takes them. class: whose work the reading is.
+ * bits: a bit for each sector in the cut, by place. Errors: IO. */
+int capture_take(struct capture *c, const struct capture_run_of_cut *run, enum io_work_class class,
+                 uint8_t *plain, uint64_t *bits, struct err *e);
 /* What was taken of this run is durable, by a delta that the group's record names. Does not wait.
  */
 void capture_sealed(struct capture *c, uint64_t first, uint32_t sectors);

@@ -11,6 +11,7 @@
 
 #define PER_REGION  ((uint32_t)(REGION_SIZE >> SECTOR_SHIFT))
 #define GAP         16u                           /* sectors read along rather than in two reads */
+#define HANDED_OVER 16u                           /* sectors that a thread is asked to read */
 #define HOLE_STEP   ((uint64_t)4096 * PER_REGION) /* looked at in one step of the loop */
 #define COOL_PERIOD (60 * IO_S)
 #define COOL_STEP   4096u /* regions looked at between two yields */
@@ -121,8 +122,17 @@ int capture_next(struct capture *c, uint64_t from, struct capture_run_of_cut *ou
     return 1;
 }
 
+/* A short one is copied sooner than handed to a thread. */
+static int read_run(struct capture *c, enum io_work_class class, uint8_t *dst, uint64_t first,
+                    uint32_t sectors)
+{
+    return sectors < HANDED_OVER ? capture_read_sectors(c, dst, first, sectors)
+                                 : capture_read_sectors_as(c, class, dst, first, sectors);
+}
+
 /* Reads what is pending in [first, end), and what lies between when that is little. */
-static int read_pending(struct capture *c, uint64_t first, uint64_t end, uint8_t *plain)
+static int read_pending(struct capture *c, enum io_work_class class, uint64_t first, uint64_t end,
+                        uint8_t *plain)
 {
     uint64_t at = first;
     uint32_t from, next;
@@ -131,22 +141,22 @@ static int read_pending(struct capture *c, uint64_t first, uint64_t end, uint8_t
         at = from + 1;
         while (dirty_next(c->pending, at, end, &next) && next - at <= GAP)
             at = (uint64_t)next + 1;
-        res = capture_read_sectors(c, plain + ((from - first) << SECTOR_SHIFT), from,
-                                   (uint32_t)(at - from));
+        res = read_run(c, class, plain + ((from - first) << SECTOR_SHIFT), from,
+                       (uint32_t)(at - from));
         if (res < 0)
             return res;
     }
     return 0;
 }
 
-int capture_take(struct capture *c, const struct capture_run_of_cut *run, uint8_t *plain,
-                 uint64_t *bits, struct err *e)
+int capture_take(struct capture *c, const struct capture_run_of_cut *run, enum io_work_class class,
+                 uint8_t *plain, uint64_t *bits, struct err *e)
 {
     uint64_t first = run->first, end = first + run->sectors, at;
     uint32_t sector, before = saved_count(c->saved);
     int res;
     ASSERT(c->cutting && !run->hole && run->sectors <= PER_REGION);
-    res = read_pending(c, first, end, plain);
+    res = read_pending(c, class, first, end, plain);
     if (res < 0)
         return err_os(e, res == -ENODATA ? -EIO : res, "volume %s: %s: reading near byte %" PRIu64,
                       c->name, c->path, first << SECTOR_SHIFT);

@@ -53,6 +53,8 @@ static inline uint32_t capture_region(uint64_t sector)
 }
 /* Reads whole sectors; zero behind the end of the volume. A negative errno. (waits) */
 int capture_read_sectors(struct capture *c, void *dst, uint64_t first, uint32_t sectors);
+int capture_read_sectors_as(struct capture *c, enum io_work_class class, void *dst, uint64_t first,
+                            uint32_t sectors);
 /* Ends exactness: `broken` says why, the cut will report it. */
 void capture_break(struct capture *c);
 

@@ -3,6 +3,7 @@
 #include "fio.h"
 #include "freeze.h"
 #include "log.h"
+#include "rank.h"
 #include "walk.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ struct cut {
     struct cut_result *result;
     struct stretch_spec stretch_spec;
     struct walk walk;
+    struct rank rank;
     struct fiber_mutex taking;
     bool all_taken, cutting; /* cutting: past the instant */
     unsigned reading;        /* regions taken and not read yet */
@@ -248,7 +250,7 @@ static int take(struct cut *c, struct taken *t, struct err *e)
     return res;
 }
 
-static int process(struct cut *c, struct taken *t, struct err *e)
+static int process(struct cut *c, struct taken *t, enum io_work_class class, struct err *e)
 {
     struct region *r = &t->slot->region;
     struct volume *v = &c->spec->indexes->volumes[t->at.volume];
@@ -259,7 +261,7 @@ static int process(struct cut *c, struct taken *t, struct err *e)
     r->hash_key = v->index.key;
     r->level = c->spec->shop->level;
     stretch_prepare(t->into->stretch, r);
-    res = fio_work(IO_WORK_CPU, region_process, r);
+    res = fio_work(class, region_process, r);
     return res < 0 ? err_os(e, res, "group %s", c->spec->chain->group) : 0;
 }
 
@@ -327,13 +329,14 @@ static void slot_fiber(void *arg)
         if (res == 0)
             res = take(c, &t, &e);
         if (res > 0) {
-            res = walk_read(&c->walk, &t.at, t.slot, &e);
+            enum io_work_class class = rank_class(&c->rank, io_now(fiber_io()));
+            res = walk_read(&c->walk, &t.at, t.slot, class, &e);
             if (--c->reading == 0)
                 fiber_wake_all(&c->read);
             if (res == 0)
                 note_read(c, &t);
             if (res == 0)
-                res = process(c, &t, &e);
+                res = process(c, &t, class, &e);
             if (res == 0)
                 res = append_in_turn(c, &t, &e);
             workshop_give(c->spec->shop, t.slot);
@@ -446,6 +449,15 @@ static int open_volumes(struct cut *c, struct err *e)
     return res;
 }
 
+/* A pass that only catches up has no schedule: it may be the whole of the volumes. */
+static void begin_rank(struct cut *c)
+{
+    const struct cut_spec *spec = c->spec;
+    bool timed = !spec->catching_up && !spec->indexes->seeding;
+    rank_begin(&c->rank, io_now(fiber_io()), timed ? spec->config->interval_ns : 0);
+    c->rank.held_up = c->progress->frozen && spec->indexes->scans;
+}
+
 static int run(struct cut *c, struct err *e)
 {
     int res = look_for_volumes(c, e);
@@ -464,6 +476,7 @@ static int run(struct cut *c, struct err *e)
         c->cutting = true;
         c->progress->began = io_now(fiber_io());
         c->progress->total = c->walk.total;
+        begin_rank(c);
         if (!c->spec->indexes->scans)
             freeze_end(c->spec->config, c->spec->chain->state_dir, &c->progress->frozen);
         res = walk_settle(&c->walk, e);

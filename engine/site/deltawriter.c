@@ -65,7 +65,7 @@ static void part_fiber(void *arg)
 {
     struct part *p = arg;
     struct deltawriter *w = p->w;
-    int res = fio_work(IO_WORK_CPU, part_digest, p);
+    int res = fio_work(IO_WORK_LOW, part_digest, p);
     if (res >= 0)
         res = bulk_write_all(&w->file, p->buf, p->len, (uint64_t)p->number * PART_SIZE);
     if (res < 0 && !w->failed) {

@@ -122,7 +122,7 @@ static int next_captured(struct walk *w, struct walk_region *out, struct err *e)
 }
 
 static int read_captured(struct walk *w, const struct walk_region *at, struct slot *s,
-                         struct err *e)
+                         enum io_work_class class, struct err *e)
 {
     struct region *r = &s->region;
     int res = 0;
@@ -131,8 +131,8 @@ static int read_captured(struct walk *w, const struct walk_region *at, struct sl
     r->first = (uint32_t)at->run.first;
     r->sectors = at->run.sectors;
     if (!at->hole)
-        res =
-            capture_take(w->indexes->volumes[at->volume].capture, &at->run, s->plain, r->taken, e);
+        res = capture_take(w->indexes->volumes[at->volume].capture, &at->run, class, s->plain,
+                           r->taken, e);
     for (uint32_t i = 0; i < REGION_SECTORS / 64 && !at->hole; i++)
         w->done += (uint64_t)__builtin_popcountll(r->taken[i]) << SECTOR_SHIFT;
     return res;
@@ -254,14 +254,15 @@ static int read_runs(const struct walk_volume *v, struct slot *s, uint64_t off, 
     return 0;
 }
 
-int walk_read(struct walk *w, const struct walk_region *at, struct slot *s, struct err *e)
+int walk_read(struct walk *w, const struct walk_region *at, struct slot *s,
+              enum io_work_class class, struct err *e)
 {
     struct walk_volume *v = &w->volumes[at->volume];
     struct region *r = &s->region;
     uint64_t off = at->region * REGION_SIZE, end;
     int res = 0;
     if (w->indexes->volumes[at->volume].capture)
-        return read_captured(w, at, s, e);
+        return read_captured(w, at, s, class, e);
     end = region_end(v, off);
     r->captured = r->hole = false;
     r->first = at->region * REGION_SECTORS;

@@ -48,8 +48,9 @@ void walk_end(struct walk *w);
 const struct err *walk_broken(const struct walk *w);
 /* 1 and the next region, 0 behind the last. (waits) */
 int walk_next(struct walk *w, struct walk_region *out, struct err *e);
-/* Reads the region and its index entries into the slot. Errors: IO, naming volume and offset.
- * (waits) */
-int walk_read(struct walk *w, const struct walk_region *at, struct slot *s, struct err *e);
+/* Reads the region and its index entries into the slot. class: whose work it is to read a captured
+ * volume. Errors: IO, naming volume and offset. (waits) */
+int walk_read(struct walk *w, const struct walk_region *at, struct slot *s,
+              enum io_work_class class, struct err *e);
 
 #endif

@@ -222,8 +222,8 @@ static void verb_work(struct io *io, struct io_req *req, enum io_work_class clas
         return;
     op->fn = fn;
     op->arg = arg;
-    op_after(op,
-             rng_skewed(&op->io->w->rng, 5000, class == IO_WORK_CPU ? 20 * IO_MS : 500 * IO_MS));
+    op_after(op, rng_skewed(&op->io->w->rng, 5000,
+                            class == IO_WORK_BLOCKING ? 500 * IO_MS : 20 * IO_MS));
 }
 
 static int end_command(struct op *op)

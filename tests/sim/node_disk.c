@@ -78,6 +78,13 @@ static void verb_read(struct io *io, struct io_req *req, int fd, void *buf, size
     disk_after(op, 20000, 4 * IO_MS);
 }
 
+static void verb_read_as(struct io *io, struct io_req *req, enum io_work_class class, int fd,
+                         void *buf, size_t len, uint64_t off)
+{
+    (void)class; /* no one else wants the simulated processors */
+    verb_read(io, req, fd, buf, len, off);
+}
+
 static int do_write(struct op *op)
 {
     if ((op->flags & O_ACCMODE) == O_RDONLY)
@@ -375,6 +382,7 @@ void node_disk_verbs(struct io_ops *ops)
     ops->open = verb_open;
     ops->close = verb_close;
     ops->read = verb_read;
+    ops->read_as = verb_read_as;
     ops->write = verb_write;
     ops->sync = verb_sync;
     ops->truncate = verb_truncate;

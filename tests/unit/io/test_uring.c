@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -294,6 +296,57 @@ static void work_runs_on_as_many_threads_as_promised(void **state)
     (void)pthread_barrier_destroy(&barrier);
 }
 
+struct rank {
+    int policy, nice;
+};
+
+static int tell_rank(void *arg)
+{
+    struct rank *r = arg;
+    r->policy = sched_getscheduler(0);
+    r->nice = getpriority(PRIO_PROCESS, (id_t)gettid());
+    return 0;
+}
+
+static void work_that_can_wait_gives_way_to_what_cannot(void **state)
+{
+    static const enum io_work_class classes[] = {IO_WORK_CPU, IO_WORK_LOW, IO_WORK_IDLE,
+                                                 IO_WORK_BLOCKING};
+    struct result r[4];
+    struct rank ranks[4];
+    struct rank own;
+    (void)state;
+    (void)tell_rank(&own);
+    for (int i = 0; i < 4; i++)
+        io->ops->work(io, req(&r[i]), classes[i], tell_rank, &ranks[i]);
+    uring_run(io);
+    assert_memory_equal(&ranks[0], &own, sizeof own);
+    assert_int_equal(ranks[1].policy, SCHED_OTHER);
+    assert_true(ranks[1].nice > own.nice || own.nice == 19);
+    assert_int_equal(ranks[2].policy, SCHED_IDLE);
+    assert_memory_equal(&ranks[3], &own, sizeof own);
+}
+
+static void a_thread_of_any_class_reads_a_file(void **state)
+{
+    struct result r[2];
+    char in[2][8] = {{0}};
+    int fd = open(path("read"), O_RDWR | O_CREAT, 0600);
+    (void)state;
+    assert_int_equal(write(fd, "abcdefgh", 8), 8);
+    io->ops->read_as(io, req(&r[0]), IO_WORK_IDLE, fd, in[0], 4, 2);
+    io->ops->read_as(io, req(&r[1]), IO_WORK_LOW, fd, in[1], 8, 6);
+    uring_run(io);
+    assert_int_equal(r[0].res, 4);
+    assert_memory_equal(in[0], "cdef", 4);
+    assert_int_equal(r[1].res, 2); /* the end of the file */
+    assert_memory_equal(in[1], "gh", 2);
+    io->ops->read_as(io, req(&r[0]), IO_WORK_IDLE, -1, in[0], 4, 0);
+    uring_run(io);
+    assert_int_equal(r[0].res, -EBADF);
+    (void)close(fd);
+}
+
 struct gated {
     sem_t begun, go;
 };
@@ -438,6 +491,8 @@ int main(void)
         TEST(stopping_leaves_the_rest_for_the_next_run),
         TEST(randomness_differs),
         TEST(work_runs_on_as_many_threads_as_promised),
+        TEST(work_that_can_wait_gives_way_to_what_cannot),
+        TEST(a_thread_of_any_class_reads_a_file),
         TEST(work_that_has_not_begun_is_cancelled_and_work_that_runs_is_not),
         TEST(other_threads_complete_what_was_expected),
         TEST(a_command_completes_with_its_status),

@@ -125,6 +125,13 @@ static void slow_read(struct io *io, struct io_req *req, int fd, void *buf, size
         .orig = req, .verb = READ, .fd = fd, .buf = buf, .len = len, .off = off});
 }
 
+static void slow_read_as(struct io *io, struct io_req *req, enum io_work_class class, int fd,
+                         void *buf, size_t len, uint64_t off)
+{
+    (void)class;
+    slow_read(io, req, fd, buf, len, off);
+}
+
 static void slow_write(struct io *io, struct io_req *req, int fd, const void *buf, size_t len,
                        uint64_t off)
 {
@@ -155,6 +162,7 @@ void slow_disk_begin(struct slow_disk *d, struct io *io)
     d->real = io->ops;
     d->ops = *io->ops;
     d->ops.read = slow_read;
+    d->ops.read_as = slow_read_as;
     d->ops.write = slow_write;
     d->ops.sync = slow_sync;
     d->ops.cancel = slow_cancel;

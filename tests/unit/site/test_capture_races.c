@@ -63,7 +63,7 @@ static void expect_sector(struct still *s, uint32_t sector, const uint8_t *want)
     assert_int_equal(capture_next(s->c, sector, &s->run, &s->b.err), 1);
     assert_false(s->run.hole);
     assert_true(s->run.first <= sector && sector < s->run.first + s->run.sectors);
-    assert_int_equal(capture_take(s->c, &s->run, s->plain, s->bits, &s->b.err), 0);
+    assert_int_equal(capture_take(s->c, &s->run, IO_WORK_LOW, s->plain, s->bits, &s->b.err), 0);
     sector -= (uint32_t)s->run.first;
     assert_true(s->bits[sector / 64] >> (sector % 64) & 1);
     assert_memory_equal(s->plain + (size_t)sector * SECTOR_SIZE, want, SECTOR_SIZE);
@@ -113,7 +113,7 @@ static void a_copy_read_for_one_cut_is_not_kept_for_the_next(void **state)
 static void take_fiber(void *arg)
 {
     struct still *s = arg;
-    s->res = capture_take(s->c, &s->run, s->plain, s->bits, &s->b.err);
+    s->res = capture_take(s->c, &s->run, IO_WORK_LOW, s->plain, s->bits, &s->b.err);
 }
 
 static void raced(void *arg)
