@@ -164,18 +164,13 @@ int capture_read(struct capture *c, void *buf, uint32_t len, uint64_t off)
     return res == -ENODATA ? -EIO : res;
 }
 
+/* After a sync that failed the kernel may have dropped what it could not write, and the next sync
+ * would succeed without it: so none is tried, until the volume is opened anew. Here, and not in
+ * capture_flush: whoever waits for the round that fails is the next to begin one. */
 static int sync_backing(void *arg)
 {
-    const struct capture *c = arg;
-    return fio_sync(c->fd, true);
-}
-
-/* After a sync that failed the kernel may have dropped what it could not write, and the next sync
- * would succeed without it: so none does, until the volume is opened anew. */
-int capture_flush(struct capture *c)
-{
-    bool failed = c->failed.code != ERR_OK;
-    int res = failed ? -EIO : rounds_join(&c->syncs, sync_backing, c);
+    struct capture *c = arg;
+    int res = c->failed.code != ERR_OK ? -EIO : fio_sync(c->fd, true);
     if (res < 0 && res != -ECANCELED && c->failed.code == ERR_OK) {
         (void)err_set(&c->failed, ERR_IO,
                       "volume %s: %s: syncing failed: %s; every flush fails from here on, because "
@@ -185,6 +180,11 @@ int capture_flush(struct capture *c)
         log_error("%s", c->failed.text);
     }
     return res;
+}
+
+int capture_flush(struct capture *c)
+{
+    return rounds_join(&c->syncs, sync_backing, c);
 }
 
 const struct err *capture_failed(const struct capture *c)

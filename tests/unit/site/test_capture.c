@@ -258,6 +258,7 @@ static struct {
     const struct capture *capture;
     unsigned syncs, writes;
     bool fail_sync, unsynced, cooling;
+    bool fail_once; /* the next sync */
 } disk;
 
 static void watch_write(struct io *io, struct io_req *req, int fd, const void *buf, size_t len,
@@ -279,7 +280,8 @@ static void watch_sync(struct io *io, struct io_req *req, int fd, bool data_only
     disk.syncs++;
     if (fd == disk.capture->fd)
         disk.unsynced = false;
-    disk.real->sync(io, req, disk.fail_sync ? -1 : fd, data_only);
+    disk.real->sync(io, req, disk.fail_sync || disk.fail_once ? -1 : fd, data_only);
+    disk.fail_once = false;
 }
 
 static void ordered(void *arg)
@@ -334,6 +336,50 @@ static void the_log_is_durable_before_the_first_write_to_a_region(void **state)
 {
     (void)state;
     fixture_with(ordered);
+}
+
+struct flusher {
+    struct capture *capture;
+    int res;
+};
+
+static void flush_fiber(void *arg)
+{
+    struct flusher *me = arg;
+    me->res = capture_flush(me->capture);
+}
+
+static void failing_round(void *arg)
+{
+    struct flusher flushers[3];
+    struct fiber *fibers[3];
+    struct io *io = fiber_io();
+    struct bench b;
+    fixture_captured(arg, "data", 8 * MIB);
+    bench_open(&b, arg);
+    disk.real = io->ops;
+    disk.ops = *io->ops;
+    disk.ops.sync = watch_sync;
+    disk.capture = bench_capture(&b, 0);
+    disk.fail_once = true;
+    io->ops = &disk.ops;
+    for (unsigned i = 0; i < 3; i++) {
+        flushers[i] = (struct flusher){bench_capture(&b, 0), 0};
+        fibers[i] = fiber_spawn(io, "flush", flush_fiber, &flushers[i]);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        fiber_join(fibers[i]);
+    io->ops = disk.real;
+    bench_close(&b);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(flushers[i].res < 0);
+}
+
+/* Those who asked while it was under way would begin the next one, which succeeds. */
+static void no_flush_succeeds_that_waited_for_a_sync_that_failed(void **state)
+{
+    (void)state;
+    fixture_with(failing_round);
 }
 
 /* -- Zeroes, fast -- */
@@ -542,6 +588,7 @@ int main(void)
         cmocka_unit_test(an_enormous_sparse_volume_costs_what_is_in_it),
         cmocka_unit_test(a_region_is_hot_from_before_its_write_until_a_delta_has_it),
         cmocka_unit_test(the_log_is_durable_before_the_first_write_to_a_region),
+        cmocka_unit_test(no_flush_succeeds_that_waited_for_a_sync_that_failed),
         cmocka_unit_test(what_cannot_be_zeroed_fast_is_refused_and_not_touched),
         cmocka_unit_test(what_others_wrote_while_nobody_looked_is_noticed),
         cmocka_unit_test(a_cut_that_is_outrun_ends_and_writes_go_on),
