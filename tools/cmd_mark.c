@@ -1,4 +1,5 @@
-/* relais mark: a recovery point now, with a label. */
+/* relais mark: a recovery point now, with a label. relais drain: one now, and all that the hub
+ * lacks. */
 #include "client.h"
 #include "command.h"
 #include "progress.h"
@@ -8,7 +9,7 @@
 
 struct mark {
     const char *control, *group, *label;
-    bool wait;
+    bool wait, drain;
     struct caller *caller;
     struct progress progress;
 };
@@ -58,6 +59,7 @@ static int wait_marked(struct mark *m, struct err *e)
     set.group = (char *)(uintptr_t)m->group;
     set.label = (char *)(uintptr_t)m->label;
     set.wait = m->wait;
+    set.drain = m->drain;
     res = call_start(m->caller, &call, FRAME_MarkSet, &set.base, NULL, 0, e);
     if (res != 0)
         return res;
@@ -86,9 +88,28 @@ static int mark(void *arg, struct err *e)
     caller_free(m->caller);
     if (res == -ERR_CANCELED)
         return err_set(e, ERR_CANCELED,
-                       "mark %s: interrupted; the cut that was asked for takes place all the same",
+                       m->drain ? "drain %s: interrupted; rates and pauses hold again"
+                                : "mark %s: interrupted; the cut that was asked for takes place "
+                                  "all the same",
                        m->group);
-    return res != 0 ? err_prefix(e, "mark %s", m->group) : 0;
+    return res != 0 ? err_prefix(e, m->drain ? "drain %s" : "mark %s", m->group) : 0;
+}
+
+static int run(struct mark *m, const char *name, struct command_context *ctx, struct err *e)
+{
+    struct config *config = NULL;
+    int res = command_config(&config, ctx, e);
+    if (res != 0)
+        return res;
+    if (!config_group(config, m->group)) {
+        res = err_set(e, ERR_NOENT, "%s: there is no [group %.48s] in %s", name, m->group,
+                      config->file);
+    } else {
+        m->control = config->control;
+        res = client_run(mark, m, e);
+    }
+    config_free(config);
+    return res;
 }
 
 int cmd_mark(struct command_context *ctx, int argc, char **argv, struct err *e)
@@ -97,8 +118,7 @@ int cmd_mark(struct command_context *ctx, int argc, char **argv, struct err *e)
                                             {"wait", no_argument, NULL, 'w'},
                                             {NULL, 0, NULL, 0}};
     struct mark m = {.label = ""};
-    struct config *config = NULL;
-    int c, res;
+    int c;
     while ((c = command_option(ctx, argc, argv, "l:w", options, e)) != -1) {
         if (c == '?')
             return -(int)e->code;
@@ -113,15 +133,17 @@ int cmd_mark(struct command_context *ctx, int argc, char **argv, struct err *e)
     if (strlen(m.label) > LABEL_MAX_LEN)
         return command_misuse("mark", e, "the label is %zu bytes long; at most %u are allowed",
                               strlen(m.label), LABEL_MAX_LEN);
-    res = command_config(&config, ctx, e);
-    if (res != 0)
-        return res;
-    if (!config_group(config, m.group)) {
-        res = err_set(e, ERR_NOENT, "mark: there is no [group %.48s] in %s", m.group, config->file);
-    } else {
-        m.control = config->control;
-        res = client_run(mark, &m, e);
-    }
-    config_free(config);
-    return res;
+    return run(&m, "mark", ctx, e);
+}
+
+int cmd_drain(struct command_context *ctx, int argc, char **argv, struct err *e)
+{
+    static const struct option options[] = {{NULL, 0, NULL, 0}};
+    struct mark m = {.label = "", .wait = true, .drain = true};
+    if (command_option(ctx, argc, argv, "", options, e) != -1)
+        return -(int)e->code;
+    if (argc - optind != 1)
+        return command_misuse("drain", e, "one GROUP is needed");
+    m.group = argv[optind];
+    return run(&m, "drain", ctx, e);
 }

@@ -43,6 +43,23 @@ static json_t *group_json(const Relais__GroupStatus *g, int64_t now)
         (json_int_t)g->dirty_bytes);
 }
 
+/* How its shipping is steered. */
+static int add_steering(json_t *group, const Relais__GroupStatus *g)
+{
+    return json_object_set_new(group, "priority", json_string(g->priority)) |
+           json_object_set_new(group, "paused", json_boolean(g->paused)) |
+           json_object_set_new(group, "draining", json_boolean(g->draining));
+}
+
+static int add_site_steering(json_t *root, const Relais__Status *st)
+{
+    return json_object_set_new(root, "rate_limit",
+                               st->rate_limit > 0 ? json_integer((json_int_t)st->rate_limit)
+                                                  : json_null()) |
+           json_object_set_new(root, "rate_by_hand", json_boolean(st->rate_by_hand)) |
+           json_object_set_new(root, "level", json_integer(st->level));
+}
+
 static json_t *hub_group_json(const Relais__HubGroup *g, int64_t now)
 {
     return json_pack("{s:s, s:s, s:s, s:b, s:I, s:o, s:f, s:I, s:o, s:o}", "site", g->site, "group",
@@ -60,7 +77,8 @@ int status_print_json(const Relais__Status *st, int64_t now, struct err *e)
     char *text = NULL;
     int bad = !groups || !territory;
     for (size_t i = 0; i < st->n_groups && !bad; i++)
-        bad = json_array_append_new(groups, group_json(st->groups[i], now));
+        bad = json_array_append_new(groups, group_json(st->groups[i], now)) |
+              add_steering(json_array_get(groups, i), st->groups[i]);
     for (size_t i = 0; i < st->n_hub_groups && !bad; i++)
         bad = json_array_append_new(territory, hub_group_json(st->hub_groups[i], now));
     if (!bad)
@@ -76,7 +94,7 @@ int status_print_json(const Relais__Status *st, int64_t now, struct err *e)
             (json_int_t)st->spool_used, "spool_budget", (json_int_t)st->spool_budget,
             "hub_connections", (json_int_t)st->hub_connections, "memory", (json_int_t)st->memory,
             "groups", groups, "territory", territory);
-    if (root)
+    if (root && add_site_steering(root, st) == 0)
         text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     if (text)
         (void)puts(text);

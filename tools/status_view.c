@@ -29,7 +29,7 @@ static void state_text(char dst[CELL], const Relais__GroupStatus *g)
         (void)snprintf(dst, CELL, "%.40s %u %%", g->state,
                        (unsigned)((double)g->scan_done * 100 / (double)g->scan_total));
     else
-        (void)snprintf(dst, CELL, "%.60s", g->state);
+        (void)snprintf(dst, CELL, "%.40s%s", g->state, g->draining ? ", draining" : "");
 }
 
 static int group_row(struct table *t, const Relais__Status *st, const Relais__GroupStatus *g,
@@ -138,6 +138,11 @@ static void print_site_line(const Relais__Status *st, int64_t now)
     else
         (void)printf("%s: not connected to %s%s%s", st->name, st->hub, *st->link_error ? ": " : "",
                      st->link_error);
+    if (st->rate_limit)
+        (void)printf(", limited to %s%s", units_bitrate(a, (double)st->rate_limit),
+                     st->rate_by_hand ? " by hand" : "");
+    if (st->level > 1)
+        (void)printf(", compression %u", st->level);
     (void)printf("; spool %s of %s\n", units_size(a, st->spool_used),
                  units_size(c, st->spool_budget));
 }

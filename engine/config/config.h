@@ -15,6 +15,7 @@
 
 #include "bounds.h"
 #include "err.h"
+#include "rates.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,6 +38,8 @@ enum config_source {
     CONFIG_SCAN, /* others write it: it is compared */
     CONFIG_NBD   /* it is served, and what is written is seen */
 };
+
+#define CONFIG_LEVEL_AUTO (-1) /* of compression: follows the link */
 
 /* How urgent it is that a group is shipped, in rising order. */
 enum config_priority { CONFIG_LOW, CONFIG_NORMAL, CONFIG_HIGH };
@@ -109,10 +112,11 @@ struct config {
     char export_tls[CONFIG_PATH_MAX]; /* directory of certificates; "": none */
     uint64_t seed_rate;               /* of all groups together; as the group's */
     unsigned workers;                 /* 0: as many as processors */
-    int compression;                  /* zstd level, 0 stores */
+    int compression;                  /* zstd level, 0 stores; CONFIG_LEVEL_AUTO */
     char hub[NAME_MAX_LEN + 1]; /* the peer that groups ship to; "" when there are no groups */
     char readers[READERS_MAX][CONFIG_WORD_MAX];
     unsigned reader_count;
+    struct rates rates; /* of all that is shipped */
     /* [hub]; has_hub false when the section is absent */
     bool has_hub;
     struct config_addr listen;

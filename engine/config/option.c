@@ -72,8 +72,18 @@ const struct option options[] = {
              "renewed there counts from the next connection on. TLS 1.3 only."},
     {SECTION_SITE, "workers", OPTION_NUMBER, SITE(workers), 0, 0, 256, "0",
      .help = "Threads that hash, compress and encrypt. 0: one per processor."},
-    {SECTION_SITE, "compression", OPTION_NUMBER, SITE(compression), 0, 0, 19, "1",
-     .help = "Level of zstd. 0 stores."},
+    {SECTION_SITE, "compression", OPTION_LEVEL, SITE(compression), 0, 0, 19, "auto",
+     .help = "Level of zstd. *auto*: 1 while the link keeps up; up to 9 when it is the link that "
+             "holds shipping up and processors are idle; back when they are not, or cuts take as "
+             "long as their interval. *0* stores."},
+
+    {SECTION_SITE, "rate", OPTION_RATES, SITE(rates),
+     .help = "How fast to ship, all groups together, by weekday and time of day: rules apart by "
+             "commas, on one line or several, of which the first that fits decides. "
+             "*mon..fri 08:00-18:00 20mbit, 100mbit* leaves the line to others in working hours. "
+             "Days and times may be left out; a time like 22:00-06:00 goes on until the next day; "
+             "*off* is no limit, as where no rule fits. Times are local. *relais rate* changes it "
+             "until the next start."},
 
     {SECTION_HUB, "listen", OPTION_LISTEN, SITE(listen), .value = ":7440",
      .help = "Address and port, or :PORT for all addresses."},

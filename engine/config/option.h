@@ -46,6 +46,8 @@ enum option_type {
     OPTION_EXPORT,         /* unix:/path, tcp:host:port; struct config_export */
     OPTION_OWNER,          /* user, user:group, :group; struct config_owner */
     OPTION_CLIENTS,        /* char[CONFIG_CLIENTS_MAX][CONFIG_WORD_MAX] */
+    OPTION_RATES,          /* struct rates; may be given more than once */
+    OPTION_LEVEL,          /* int, or auto: CONFIG_LEVEL_AUTO */
     OPTION_MODE,           /* octal, unsigned */
 };
 

@@ -247,7 +247,7 @@ static int on_option(void *arg, const char *section, const char *name, const cha
         option_unknown(p, s, name);
         return 1;
     }
-    if (s->seen & UINT64_C(1) << (o - options)) {
+    if (s->seen & UINT64_C(1) << (o - options) && o->type != OPTION_RATES) {
         parser_problem(p, p->line, s, o, value, "given on line %d already; keep one of them",
                        s->lines[o - options]);
         return 1;

@@ -49,6 +49,10 @@ static const char *type_text(const struct option *o)
         return "USER[:GROUP] | :GROUP";
     case OPTION_CLIENTS:
         return "NAME, ...";
+    case OPTION_RATES:
+        return "[DAYS] [HH:MM-HH:MM] RATE, ...";
+    case OPTION_LEVEL:
+        return "auto | NUMBER";
     case OPTION_MODE:
         return "MODE";
     }

@@ -181,6 +181,17 @@ static int set_store(const struct option *o, char *dst, const char *value, struc
     return set_text(o, dst, value, e);
 }
 
+static int set_level(const struct option *o, int *dst, const char *value, struct err *e)
+{
+    unsigned v = 0;
+    int res = 0;
+    if (strcmp(value, "auto") == 0)
+        *dst = CONFIG_LEVEL_AUTO;
+    else if ((res = set_number(o, &v, value, e)) == 0)
+        *dst = (int)v;
+    return res < 0 ? err_set(e, ERR_CONFIG, "not a level; write 0 to 19, or auto") : 0;
+}
+
 static int set_source(enum config_source *dst, const char *value, struct err *e)
 {
     if (strcmp(value, "scan") != 0 && strcmp(value, "nbd") != 0)
@@ -327,6 +338,10 @@ int option_set(const struct option *o, void *base, const char *value, struct err
         return set_export(dst, value, e);
     case OPTION_OWNER:
         return set_owner(dst, value, e);
+    case OPTION_RATES:
+        return rates_add(dst, value, e);
+    case OPTION_LEVEL:
+        return set_level(o, dst, value, e);
     case OPTION_MODE:
         return set_mode(o, dst, value, e);
     case OPTION_ADDRS:

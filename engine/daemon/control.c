@@ -21,7 +21,7 @@ struct session {
     bool done, mark_done;
     /* The mark under way. */
     uint32_t mark_id;
-    bool mark_wait;
+    enum site_mark_end mark_end;
     char group[NAME_MAX_LEN + 1], label[LABEL_MAX_LEN + 1];
 };
 
@@ -158,7 +158,7 @@ static void mark_main(void *arg)
     int res;
     relais__marked__init(&m);
     if (d->site)
-        res = site_mark(d->site, s->group, s->label, s->mark_wait, &rp, &committed, &e);
+        res = site_mark(d->site, s->group, s->label, s->mark_end, &rp, &committed, &e);
     else
         res = err_set(&e, ERR_AGAIN, "the site is not up: %s",
                       *d->site_error ? d->site_error : "it is starting");
@@ -194,10 +194,50 @@ static int start_mark(struct session *s, uint32_t id, const Relais__MarkSet *m, 
     (void)snprintf(s->group, sizeof s->group, "%s", m->group);
     (void)snprintf(s->label, sizeof s->label, "%s", m->label);
     s->mark_id = id;
-    s->mark_wait = m->wait;
+    s->mark_end = m->drain ? SITE_DRAINED : m->wait ? SITE_COMMITTED : SITE_SEALED;
     s->mark_done = false;
     s->marking = fiber_spawn(s->control->daemon->io, "control-mark", mark_main, s);
     return 0;
+}
+
+/* ---- rates and pauses ---- */
+
+static int site_is_up(const struct daemon *d, struct err *e)
+{
+    if (d->config->group_count == 0)
+        return err_set(e, ERR_NOENT, "%s has no groups", d->config->name);
+    if (!d->site)
+        return err_set(e, ERR_AGAIN, "the site is not up: %s",
+                       *d->site_error ? d->site_error : "it is starting");
+    return 0;
+}
+
+static int set_rate(struct session *s, uint32_t id, const Relais__RateSet *m, struct err *e)
+{
+    struct daemon *d = s->control->daemon;
+    struct err why = ERR_INIT;
+    Relais__RateState state;
+    int res = site_is_up(d, &why);
+    if (res == 0)
+        res = site_rate(d->site, m->rate, &state, &why);
+    return res != 0 ? link_refuse(s->link, id, &why, e)
+                    : link_send(s->link, FRAME_RateState, id, &state.base, NULL, 0, e);
+}
+
+static int set_pause(struct session *s, uint32_t id, const Relais__PauseSet *m, struct err *e)
+{
+    struct daemon *d = s->control->daemon;
+    struct err why = ERR_INIT;
+    Relais__PauseState state;
+    uint64_t lag = 0;
+    int res = site_is_up(d, &why);
+    relais__pause_state__init(&state);
+    state.paused = m->pause;
+    if (res == 0)
+        res = site_pause(d->site, m->group, m->pause, &lag, &why);
+    state.lag_bytes = lag;
+    return res != 0 ? link_refuse(s->link, id, &why, e)
+                    : link_send(s->link, FRAME_PauseState, id, &state.base, NULL, 0, e);
 }
 
 /* ---- connections ---- */
@@ -237,6 +277,10 @@ static int serve(struct session *s, struct message *m, struct err *e)
             res = send_status(s, h.id, m->status_get->territory, e);
         } else if (h.type == FRAME_MarkSet) {
             res = start_mark(s, h.id, m->mark_set, e);
+        } else if (h.type == FRAME_RateSet) {
+            res = set_rate(s, h.id, m->rate_set, e);
+        } else if (h.type == FRAME_PauseSet) {
+            res = set_pause(s, h.id, m->pause_set, e);
         } else if (h.type != FRAME_Pong) {
             struct err why = ERR_INIT;
             (void)err_set(&why, ERR_PROTO, "%s does not belong on the control socket",

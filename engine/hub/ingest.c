@@ -325,6 +325,24 @@ int ingest_offer(struct session *s, const struct frame_header *h, const Relais__
     return rc;
 }
 
+int ingest_withdraw(struct session *s, const Relais__Withdraw *m, struct err *e)
+{
+    int rc = session_check_name("group", m->group, e);
+    if (rc < 0)
+        return session_refuse(s, 0, e);
+    for (struct offer **at = &s->offers; *at;) {
+        struct offer *o = *at;
+        if (strcmp(o->m.group, m->group) == 0) {
+            *at = o->next;
+            s->offer_count--;
+            offer_unref(o);
+        } else {
+            at = &o->next;
+        }
+    }
+    return 0;
+}
+
 /* ---- parts ---- */
 
 struct part_check {

@@ -176,6 +176,7 @@ int ingest_offer(struct session *s, const struct frame_header *h, const Relais__
                  struct err *e);
 int ingest_part(struct session *s, const struct frame_header *h, const Relais__Part *m,
                 struct err *e);
+int ingest_withdraw(struct session *s, const Relais__Withdraw *m, struct err *e);
 /* Ends what a connection left half done. */
 void ingest_drop(struct session *s);
 void offer_unref(struct offer *o);

@@ -41,7 +41,12 @@
     X(40, StatusGet, status_get, 0)                                                                \
     X(41, Status, status, 0)                                                                       \
     X(42, MarkSet, mark_set, 0)                                                                    \
-    X(43, Marked, marked, 0)
+    X(43, Marked, marked, 0)                                                                       \
+    X(44, RateSet, rate_set, 0)                                                                    \
+    X(45, RateState, rate_state, 0)                                                                \
+    X(46, PauseSet, pause_set, 0)                                                                  \
+    X(47, PauseState, pause_state, 0)                                                              \
+    X(48, Withdraw, withdraw, 0)
 
 enum frame_type {
 #define X(number, Type, snake, payload) FRAME_##Type = number,

@@ -254,6 +254,7 @@ static int process(struct cut *c, struct taken *t, enum io_work_class class, str
 {
     struct region *r = &t->slot->region;
     struct volume *v = &c->spec->indexes->volumes[t->at.volume];
+    uint64_t started;
     int res;
     r->volume = v->number;
     r->group_id = c->spec->indexes->group_id;
@@ -261,7 +262,9 @@ static int process(struct cut *c, struct taken *t, enum io_work_class class, str
     r->hash_key = v->index.key;
     r->level = c->spec->shop->level;
     stretch_prepare(t->into->stretch, r);
+    started = io_now(fiber_io());
     res = fio_work(class, region_process, r);
+    c->spec->shop->work_ns += io_now(fiber_io()) - started;
     return res < 0 ? err_os(e, res, "group %s", c->spec->chain->group) : 0;
 }
 

@@ -29,6 +29,45 @@ struct group_mark {
     struct fiber_cond arrived;
 };
 
+/* -- Pausing -- */
+
+static void pause_path(char path[PATH_CAP], const struct group *g)
+{
+    path_format(path, "%s/paused", g->chain.state_dir);
+}
+
+int group_pause(struct group *g, bool pause, struct err *e)
+{
+    static const char text[] = "relais pause was here: nothing is shipped before relais resume\n";
+    char path[PATH_CAP];
+    int res = 0;
+    pause_path(path, g);
+    if (pause)
+        res = fio_replace_file(path, text, sizeof text - 1, 0600, e);
+    else if ((res = fio_unlink(path)) == 0 || res == -ENOENT)
+        res = fio_sync_dir(g->chain.state_dir);
+    if (res < 0)
+        return pause ? err_prefix(e, "group %s: not paused", g->config->name)
+                     : err_os(e, res, "%s", path);
+    if (g->flow.paused != pause)
+        log_notice("group %s: %s", g->config->name,
+                   pause ? "paused: nothing is shipped until relais resume" : "resumed");
+    g->flow.paused = pause;
+    return 0;
+}
+
+static int find_paused(struct group *g, struct err *e)
+{
+    char path[PATH_CAP];
+    struct io_stat st;
+    pause_path(path, g);
+    int res = fio_stat(path, &st);
+    g->flow.paused = res == 0;
+    if (g->flow.paused)
+        log_notice("group %s is paused: nothing is shipped until relais resume", g->config->name);
+    return res == 0 || res == -ENOENT ? 0 : err_os(e, res, "%s", path);
+}
+
 int group_open(struct group *g, const struct config *config, const struct config_group *own,
                struct workshop *shop, const struct key_secret *hash_key, struct err *e)
 {
@@ -45,7 +84,9 @@ int group_open(struct group *g, const struct config *config, const struct config
     indexes_init(&g->indexes, &g->chain, own, hash_key);
     g->pace.rate = own->seed_rate;
     g->written.wake = &g->wanted;
-    res = indexes_open_captures(&g->indexes, e);
+    res = find_paused(g, e);
+    if (res == 0)
+        res = indexes_open_captures(&g->indexes, e);
     for (uint16_t i = 0; i < g->indexes.count && res == 0 && own->cut_bytes > 0; i++)
         if (g->indexes.volumes[i].capture)
             capture_set_watch(g->indexes.volumes[i].capture, &g->written);
@@ -265,8 +306,10 @@ static int pass(struct group *g, bool *complete, struct err *e)
     spec.label = label;
     first = chain_complete_rp(&g->chain) == 0;
     g->cutting = true;
+    g->cut_started = io_now(fiber_io());
     res = cut_run(&spec, &g->progress, &g->last, e);
     g->cutting = false;
+    g->cut_took = io_now(fiber_io()) - g->cut_started;
     g->catch_up = res < 0 && (g->last.frozen_too_long || g->last.no_space || g->last.overrun);
     *complete = res == 0 && g->last.end == CUT_COMPLETE;
     note_result(g, res, e);
@@ -445,11 +488,20 @@ static const char *state_word(const struct group *g, uint64_t lag)
         return "seeding";
     if (g->cutting)
         return "scanning";
+    if (group_held(g))
+        return "paused";
     if (!g->link_up)
         return "offline";
     if (lag == 0)
         return "idle";
     return g->shipping ? "shipping" : "sealed";
+}
+
+static char *priority_word(const struct group *g)
+{
+    static const char *const words[] = {
+        [SHARE_LOW] = "low", [SHARE_NORMAL] = "normal", [SHARE_HIGH] = "high"};
+    return (char *)(uintptr_t)words[g->flow.class];
 }
 
 void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out)
@@ -479,6 +531,9 @@ void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out)
     out->scan_total = g->cutting ? g->progress.total : 0;
     out->eta_ns = rate > 0 ? (uint64_t)((double)bytes / (double)rate * 1e9) : 0;
     out->interval_ns = g->config->interval_ns;
+    out->priority = priority_word(g);
+    out->paused = g->flow.paused;
+    out->draining = g->flow.rush > 0;
     out->first_rp = g->first_rp;
     out->pass_eta_ns = pass_eta(g);
     out->seed_rate = g->pace.rate;

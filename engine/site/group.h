@@ -2,13 +2,29 @@
  * when somebody asks.
  *
  * State words, as status shows them; the first that applies:
- *   disk-failed      a sync of a captured volume failed: its flushes fail until a restart, see
- * error broken           the hub's history cannot be continued, or recovery needs a person: see
- * error spool-full       sealing waits for space frozen-too-long  a cut was given up for holding
- * the freeze; catching up, then trying again seeding          no complete RP exists yet scanning a
- * scan is under way offline          the hub is not reachable shipping         sealed RPs are on
- * their way sealed           sealed RPs wait for their turn on the link idle             the hub
- * has everything */
+ *
+ *   disk-failed      a sync of a captured volume failed: flushes fail until a restart, see error
+ *
+ *   broken           the hub's history cannot be continued, or recovery needs a person: see error
+ *
+ *   spool-full       sealing waits for space
+ *
+ *   frozen-too-long  a cut was given up for holding the freeze; catching up, then trying again
+ *
+ *   seeding          no complete RP exists yet
+ *
+ *   scanning         a scan is under way
+ *
+ *   paused           relais pause: nothing is shipped; cuts go on
+ *
+ *   offline          the hub is not reachable
+ *
+ *   shipping         sealed RPs are on their way
+ *
+ *   sealed           sealed RPs wait for their turn on the link
+ *
+ *   idle             the hub has everything
+ */
 #ifndef RELAIS_GROUP_H
 #define RELAIS_GROUP_H
 
@@ -37,12 +53,13 @@ struct group {
     struct pace pace;             /* seed-rate */
     struct capture_watch written; /* cut-bytes */
     uint64_t first_rp;            /* the group's first complete RP, when it was made since start */
+    uint64_t cut_started, cut_took; /* the last one that ended took so long */
     struct cut_progress progress;
     struct cut_result last;
     struct err error;                  /* why the last cut failed; OK when it did not */
     uint64_t plain_bytes, frame_bytes; /* sealed since start */
     /* The shipper's side. */
-    struct share_flow flow;
+    struct share_flow flow; /* flow.rush: it is drained */
     bool link_up, shipping;
     struct err broken;           /* why nothing is shipped */
     struct chain_committed head; /* what to adopt */
@@ -66,6 +83,15 @@ int group_mark(struct group *g, const char *label, uint64_t *rp, struct err *e);
 /* Waits until rp is committed. Errors: CHAIN and so on when the group is broken; CANCELED. (waits)
  */
 int group_wait_committed(struct group *g, uint64_t rp, struct err *e);
+
+/* Stops or resumes shipping, durably. The shipper is told by the caller. Errors: IO, SPACE. (waits)
+ */
+int group_pause(struct group *g, bool pause, struct err *e);
+/* Whether it may not ship now. */
+static inline bool group_held(const struct group *g)
+{
+    return g->flow.paused && g->flow.rush == 0;
+}
 
 /* Continues from the hub's history, or without a damaged delta: the group's fiber does it between
  * two cuts; a cut under way is given up. Returns when done: 0, or -ECANCELED. (waits) */

@@ -5,6 +5,7 @@
  *   SPOOL/GROUP/damaged-RP16.delta  moved aside by recovery, for a person to look at
  *   STATE/GROUP/committed           newest RP that the hub confirmed (chain.h)
  *   STATE/GROUP/scanned             how far the hash indexes can be trusted (scanned.h)
+ *   STATE/GROUP/paused              relais pause: nothing is shipped (group.h)
  *   STATE/GROUP/frozen              the thaw command is due (freeze.h)
  *   STATE/GROUP/VOLUME.index        hashes of a scanned volume's sectors (hashindex.h)
  *   STATE/GROUP/VOLUME.log          activity log of a captured volume (actlog.h)

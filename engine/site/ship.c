@@ -45,6 +45,8 @@ static int run_convoy(struct convoy *c, struct err *e)
         int res;
         land_done(c);
         g->shipping = c->count > 0;
+        if (group_held(g))
+            return err_set(e, ERR_AGAIN, "group %s is paused", g->chain.group);
         rp = c->count < ship_ahead(c->p.shipper, g) ? next_delta(&g->chain, c->next) : 0;
         if (g->adopt || g->damaged)
             return err_set(e, ERR_AGAIN, "group %s: history changes", g->chain.group);
@@ -63,6 +65,26 @@ static int run_convoy(struct convoy *c, struct err *e)
     return -(int)e->code;
 }
 
+/* What was offered and is not shipped now would take the place of what others offer. When it does
+ * not get through, nothing is offered any more. */
+static void withdraw(struct shipper *s, struct group *g)
+{
+    struct err ignored = ERR_INIT;
+    Relais__Withdraw w;
+    relais__withdraw__init(&w);
+    w.group = g->chain.group;
+    (void)call_send(s->caller, FRAME_Withdraw, &w.base, NULL, 0, &ignored);
+}
+
+/* Until the group may ship. 0, or -ECANCELED. */
+static int wait_released(struct group *g)
+{
+    int res = 0;
+    while (group_held(g) && res == 0)
+        res = fiber_wait(&g->chain.changed, FIBER_FOREVER);
+    return res;
+}
+
 /* Ships until something fails. */
 static int ship(struct shipper *s, struct group *g, struct err *e)
 {
@@ -77,6 +99,8 @@ static int ship(struct shipper *s, struct group *g, struct err *e)
         trip_join(c.trips[i]);
     }
     g->shipping = false;
+    if (res != -ERR_CANCELED)
+        withdraw(s, g);
     if (c.p.damaged > 0 && res != -ERR_CANCELED)
         if (group_drop(g, c.p.damaged, c.p.err.text) < 0)
             return err_set(e, ERR_CANCELED, "group %s: stopped", g->chain.group);
@@ -109,7 +133,7 @@ void ship_group(struct shipper *s, struct group *g)
 {
     uint64_t delay = 0;
     unsigned tries = 0;
-    while (!fiber_cancelled()) {
+    while (!fiber_cancelled() && wait_released(g) == 0) {
         struct err e = ERR_INIT, broke;
         uint64_t before = g->chain.committed.rp;
         bool agreed = ship_reconcile(s->caller, g, &e) == 0;
@@ -132,6 +156,8 @@ void ship_group(struct shipper *s, struct group *g)
                 log_error("group %s: shipping: %s", g->chain.group, e.text);
             break;
         }
+        if (group_held(g))
+            continue;
         tries = agreed ? tries + 1 : TRIES;
         note_error(g, res, tries, &e);
         delay = delay == 0 ? RETRY_MIN : delay * 2 < RETRY_MAX ? delay * 2 : RETRY_MAX;

@@ -146,6 +146,12 @@ void shipper_start(struct shipper *s, const struct config_peer *hub, struct tls 
         s->fiber = fiber_spawn(fiber_io(), "shipper", shipper_fiber, s);
 }
 
+void shipper_group_changed(struct shipper *s, struct group *g)
+{
+    share_changed(&s->share);
+    fiber_wake_all(&g->chain.changed);
+}
+
 void shipper_stop(struct shipper *s)
 {
     s->stopping = true;

@@ -38,6 +38,8 @@ struct shipper {
 void shipper_start(struct shipper *s, const struct config_peer *hub, struct tls *tls,
                    struct group **groups, size_t count);
 void shipper_stop(struct shipper *s); /* (waits) */
+/* After a group was paused, resumed, or is to be drained. */
+void shipper_group_changed(struct shipper *s, struct group *g);
 /* Sealed bytes a second over the last seconds. */
 uint64_t shipper_rate(const struct shipper *s);
 

@@ -1,6 +1,7 @@
 #include "site.h"
 
 #include "export.h"
+#include "governor.h"
 #include "group.h"
 #include "log.h"
 #include "shipper.h"
@@ -17,6 +18,7 @@ struct site {
     struct group **groups; /* in the order of the configuration */
     size_t count;
     struct shipper shipper;
+    struct governor governor;
     struct exports *exports; /* NULL: no volume is served */
     /* What site_status hands out. */
     Relais__GroupStatus *status;
@@ -105,7 +107,9 @@ int site_start(struct site **out, const struct config *config, const struct site
     s = err_calloc(1, sizeof *s);
     s->config = config;
     spool_init(&s->spool, config->spool_dir, config->spool_budget, config->spool_reserve);
-    workshop_init(&s->shop, &s->spool, keys->sign, config->compression, config->delta_max, slots);
+    workshop_init(&s->shop, &s->spool, keys->sign,
+                  config->compression == CONFIG_LEVEL_AUTO ? LEVEL_LEAST : config->compression,
+                  config->delta_max, slots);
     s->shop.pace.rate = config->seed_rate;
     s->groups = err_calloc(config->group_count, sizeof(struct group *));
     s->status = err_calloc(config->group_count, sizeof *s->status);
@@ -124,6 +128,7 @@ int site_start(struct site **out, const struct config *config, const struct site
         group_start(s->groups[i]);
     shipper_start(&s->shipper, config->hub[0] ? config_peer(config, config->hub) : NULL, keys->tls,
                   s->groups, s->count);
+    governor_start(&s->governor, config, &s->shipper.share, &s->shop, s->groups, s->count);
     *out = s;
     return 0;
 }
@@ -140,26 +145,76 @@ static int check_label(const char *label, struct err *e)
     return 0;
 }
 
-int site_mark(struct site *s, const char *group, const char *label, bool wait_committed,
+static struct group *find_group(struct site *s, const char *name, struct err *e)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (strcmp(s->groups[i]->config->name, name) == 0)
+            return s->groups[i];
+    (void)err_set(e, ERR_NOENT,
+                  "site %s has no group \"%.60s\"; its groups are the [group NAME] sections of %s",
+                  s->config->name, name, s->config->file);
+    return NULL;
+}
+
+/* How many drain a group: each goes away by itself, also by its asker's ctrl-C. */
+static void rush(struct site *s, struct group *g, int more)
+{
+    g->flow.rush = (unsigned)((int)g->flow.rush + more);
+    shipper_group_changed(&s->shipper, g);
+}
+
+int site_mark(struct site *s, const char *group, const char *label, enum site_mark_end end,
               uint64_t *rp, bool *committed, struct err *e)
 {
-    struct group *g = NULL;
-    int res = check_label(label, e);
+    struct group *g = find_group(s, group, e);
+    int res = g ? check_label(label, e) : -ERR_NOENT;
     if (res < 0)
         return res;
-    for (size_t i = 0; i < s->count; i++)
-        if (strcmp(s->groups[i]->config->name, group) == 0)
-            g = s->groups[i];
-    if (!g)
-        return err_set(e, ERR_NOENT,
-                       "site %s has no group \"%.60s\"; its groups are the [group NAME] "
-                       "sections of %s",
-                       s->config->name, group, s->config->file);
+    g->visitors++; /* so that it is there to the end */
+    if (end == SITE_DRAINED)
+        rush(s, g, 1);
     res = group_mark(g, label, rp, e);
-    if (res == 0 && wait_committed)
+    if (res == 0 && end != SITE_SEALED)
         res = group_wait_committed(g, *rp, e);
+    if (end == SITE_DRAINED)
+        rush(s, g, -1);
     *committed = res == 0 && g->chain.committed.rp >= *rp;
+    g->visitors--;
     return res;
+}
+
+int site_pause(struct site *s, const char *group, bool pause, uint64_t *lag, struct err *e)
+{
+    struct group *g = find_group(s, group, e);
+    uint64_t rps;
+    int res;
+    if (!g)
+        return -ERR_NOENT;
+    g->visitors++;
+    res = group_pause(g, pause, e);
+    if (res == 0)
+        shipper_group_changed(&s->shipper, g);
+    chain_lag(&g->chain, lag, &rps);
+    g->visitors--;
+    return res;
+}
+
+int site_rate(struct site *s, const char *rate, Relais__RateState *out, struct err *e)
+{
+    uint64_t limit = 0;
+    int res = 0;
+    if (strcmp(rate, "schedule") == 0)
+        governor_follow(&s->governor);
+    else if (*rate)
+        res = rates_parse_rate(&limit, rate, e);
+    if (res < 0) {
+        e->code = ERR_INPUT; /* it is no configuration that is wrong */
+        return -ERR_INPUT;
+    }
+    if (*rate && strcmp(rate, "schedule") != 0)
+        governor_hold(&s->governor, limit);
+    governor_rate(&s->governor, out);
+    return 0;
 }
 
 void site_status(struct site *s, Relais__Status *out)
@@ -172,6 +227,9 @@ void site_status(struct site *s, Relais__Status *out)
     out->connected_since = sh->caller ? sh->since : 0;
     out->link_error = (char *)(uintptr_t)(sh->caller ? "" : sh->error.text);
     out->link_rate = rate;
+    out->rate_limit = sh->share.rate;
+    out->rate_by_hand = s->governor.by_hand;
+    out->level = (uint32_t)s->shop.level;
     out->spool_used = s->spool.used;
     out->spool_budget = s->spool.budget;
     for (size_t i = 0; i < s->count; i++) {
@@ -184,6 +242,7 @@ void site_status(struct site *s, Relais__Status *out)
 
 void site_stop(struct site *s)
 {
+    governor_stop(&s->governor);
     export_stop(s->exports);
     shipper_stop(&s->shipper);
     site_free(s);

@@ -20,11 +20,19 @@ struct site_keys { /* borrowed; outlive the site */
  */
 int site_start(struct site **out, const struct config *config, const struct site_keys *keys,
                struct err *e);
-/* Asks for a cut now, labelled (may be ""). With wait_committed, returns when the hub has committed
- * it, else when it is sealed. *rp: the complete RP it became. Errors: NOENT (no such group), AGAIN,
- * whatever made the cut fail. (waits) */
-int site_mark(struct site *s, const char *group, const char *label, bool wait_committed,
+/* Asks for a cut now, labelled (may be ""). Returns when it is sealed, or the hub has committed it;
+ * to drain is to ship the group ahead of rates and pauses until then. *rp: the complete RP it
+ * became. Errors: NOENT (no such group), AGAIN, whatever made the cut fail. (waits) */
+enum site_mark_end { SITE_SEALED, SITE_COMMITTED, SITE_DRAINED };
+int site_mark(struct site *s, const char *group, const char *label, enum site_mark_end end,
               uint64_t *rp, bool *committed, struct err *e);
+/* Stops shipping of a group or lets it go on; holds over restarts. *lag: sealed bytes that are not
+ * committed. Errors: NOENT, IO, SPACE. (waits) */
+int site_pause(struct site *s, const char *group, bool pause, uint64_t *lag, struct err *e);
+/* Changes how fast all groups together may ship, until the next start: a rate, "off", "schedule"
+ * (back to the configuration), "" (nothing); says what holds. The rule's text lives until the next
+ * call. Errors: INPUT. */
+int site_rate(struct site *s, const char *rate, Relais__RateState *out, struct err *e);
 /* Fills the site's part of the status; strings and arrays live in `arena`-like storage of the site
  * and stay valid until the next call. */
 void site_status(struct site *s, Relais__Status *out);

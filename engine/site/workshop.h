@@ -22,7 +22,8 @@ struct slot {
 struct workshop {
     struct spool *spool;
     const struct key_secret *sign;
-    int level;
+    int level;        /* of zstd, for what is sealed from now on */
+    uint64_t work_ns; /* of regions on workers, whole life */
     uint64_t delta_max;
     unsigned slot_count;
     struct slot *slots, *free_slots;

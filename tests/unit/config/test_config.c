@@ -64,7 +64,7 @@ static void a_small_file_gets_defaults(void **state)
     assert_string_equal(c->state_dir, "/var/lib/relais");
     assert_true(c->spool_budget == 16 * GIB);
     assert_true(c->delta_max == 256 * MIB);
-    assert_int_equal(c->compression, 1);
+    assert_int_equal(c->compression, CONFIG_LEVEL_AUTO);
     assert_false(c->has_hub);
     assert_int_equal(c->peer_count, 1);
     assert_string_equal(c->peers[0].addrs[0].host, "arras");
@@ -242,7 +242,7 @@ static const struct {
     {SITE "workers = 99999999999999999999999\n" PEER GROUP, 5,
      "[site] workers = 99999999999999999999999: out of bounds; 0 to 256 is allowed"},
     {SITE "compression = 20\n" PEER GROUP, 5,
-     "[site] compression = 20: out of bounds; 0 to 19 is allowed"},
+     "[site] compression = 20: not a level; write 0 to 19, or auto"},
     {SITE "spool-budget = 10GB\n" PEER GROUP, 5,
      "[site] spool-budget = 10GB: not a size; write a number and KiB, MiB, GiB or TiB, from 32.0 "
      "MiB "

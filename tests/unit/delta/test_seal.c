@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 #include <sodium.h>
@@ -64,7 +65,7 @@ static int reopen(const struct seal_ad *ad, const struct seal_result *r, struct 
 static void extents_of_every_size_and_nature_round_trip(void **state)
 {
     static const uint32_t sizes[] = {1, 2, 15, 16, 17, 255, 256};
-    static const int levels[] = {0, 1, 3, -5};
+    static const int levels[] = {0, 1, 3, 9};
     (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         size_t len = (size_t)sizes[i] * SECTOR_SIZE;
@@ -361,6 +362,127 @@ static void a_large_extent_is_compressed_when_only_a_part_of_it_shrinks(void **s
     assert_true(r.sealed_len < EXTENT_MAX - EXTENT_MAX / 16 + 4096);
 }
 
+/* -- Levels -- */
+
+#define SAMPLE (EXTENT_SECTORS * SECTOR_SIZE)
+
+static void sample_text(uint8_t *p)
+{
+    static const char *const words[] = {"patient ",    "ward ",      "blood pressure ",
+                                        "discharged ", "2026-11-",   "mg ",
+                                        "the ",        "radiology\n"};
+    for (size_t n = 0; n < SAMPLE;) {
+        const char *w = words[randombytes_uniform(8)];
+        size_t len = strlen(w) < SAMPLE - n ? strlen(w) : SAMPLE - n;
+        memcpy(p + n, w, len);
+        n += len;
+    }
+}
+
+/* Pages as a database fills them: counters, times, small numbers, names. */
+static void sample_pages(uint8_t *p)
+{
+    for (size_t n = 0; n < SAMPLE; n += 64) {
+        uint32_t row[16] = {(uint32_t)n, 700000, 0x00010203, (uint32_t)(n / 64)};
+        row[4] = randombytes_uniform(5000);
+        memcpy(&row[5], "martin  durand  ", 16);
+        memcpy(p + n, row, sizeof row);
+    }
+}
+
+/* An image of 12 bits a pixel, with noise in the lower ones. */
+static void sample_pixels(uint8_t *p)
+{
+    for (size_t n = 0; n < SAMPLE; n += 2) {
+        unsigned v = 1000 + (unsigned)(n / 512 % 700) + randombytes_uniform(16);
+        p[n] = (uint8_t)v;
+        p[n + 1] = (uint8_t)(v >> 8);
+    }
+}
+
+static void sample_base64(uint8_t *p)
+{
+    for (size_t n = 0; n < SAMPLE; n++)
+        p[n] = (uint8_t) "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+            [randombytes_uniform(64)];
+}
+
+/* Mostly what does not shrink, with something that does at the end. */
+static void sample_mixed(uint8_t *p)
+{
+    randombytes_buf(p, SAMPLE);
+    fill_text(p + SAMPLE - SAMPLE / 8, SAMPLE / 8);
+}
+
+static void (*const samples[])(uint8_t *) = {sample_text, sample_pages, sample_pixels,
+                                             sample_base64, sample_mixed};
+
+/* What zstd itself makes of it at a level. */
+static size_t reference(int level)
+{
+    static uint8_t out[SAMPLE + 65536];
+    size_t n = ZSTD_compress(out, sizeof out, plain, SAMPLE, level);
+    assert_false(ZSTD_isError(n));
+    return n < SAMPLE ? n : SAMPLE;
+}
+
+static uint32_t seal_at(int level)
+{
+    struct seal_ad ad = place(EXTENT_SECTORS);
+    struct seal_result r;
+    struct err e = ERR_INIT;
+    seal_extent(s, &key, level, &ad, plain, sealed, &r);
+    assert_int_equal(reopen(&ad, &r, &e), 0);
+    assert_memory_equal(opened, plain, SAMPLE);
+    return r.sealed_len;
+}
+
+static void nothing_that_shrinks_is_missed_for_being_tried_first(void **state)
+{
+    static const int levels[] = {1, 3, 6, 9};
+    (void)state;
+    for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++)
+        for (size_t k = 0; k < 4; k++) {
+            samples[i](plain);
+            assert_true((double)seal_at(levels[k]) <= 1.005 * (double)reference(levels[k]));
+        }
+}
+
+static void a_higher_level_saves_more(void **state)
+{
+    uint32_t low, high;
+    (void)state;
+    sample_text(plain);
+    low = seal_at(1);
+    high = seal_at(9);
+    assert_true((double)high < 0.95 * (double)low);
+    assert_int_equal(seal_at(1), low); /* whatever was used in between */
+}
+
+static double best_of(int level, unsigned times)
+{
+    struct seal_ad ad = place(EXTENT_SECTORS);
+    struct seal_result r;
+    double best = 1e9;
+    while (times-- > 0) {
+        clock_t start = clock();
+        for (unsigned i = 0; i < 4; i++)
+            seal_extent(s, &key, level, &ad, plain, sealed, &r);
+        double took = (double)(clock() - start) / CLOCKS_PER_SEC;
+        best = took < best ? took : best;
+    }
+    return best;
+}
+
+/* zstd alone takes 20 times as long there. */
+static void what_does_not_shrink_costs_no_more_at_a_high_level(void **state)
+{
+    (void)state;
+    randombytes_buf(plain, SAMPLE);
+    assert_int_equal(seal_at(9), SAMPLE);
+    assert_true(best_of(9, 10) < 2 * best_of(1, 10) + 0.0005);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +498,9 @@ int main(void)
         cmocka_unit_test(another_salt_or_data_key_opens_nothing),
         cmocka_unit_test(identities_keep_site_group_and_volume_apart),
         cmocka_unit_test(a_large_extent_is_compressed_when_only_a_part_of_it_shrinks),
+        cmocka_unit_test(nothing_that_shrinks_is_missed_for_being_tried_first),
+        cmocka_unit_test(a_higher_level_saves_more),
+        cmocka_unit_test(what_does_not_shrink_costs_no_more_at_a_high_level),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
