@@ -43,6 +43,7 @@
 /* Capture. */
 #define HOT_REGIONS_MAX 2048u      /* of a volume; above it, regions cool with the next cut */
 #define SAVED_MAX       (64 * MIB) /* old content of a volume, saved before it was overwritten */
+#define SPILL_MAX       (4 * GIB)  /* more of it, in a file within the spool's budget */
 
 /* The link. */
 #define MESSAGE_MAX   (64 * KIB)  /* protobuf message */

@@ -42,12 +42,12 @@
  * RP: A is in. A write in flight at T was issued, so it is in, as a whole: it is waited for. A
  * write that was cancelled or failed in flight may be in by any part, as on any disk.
  *
- * When the old content cannot be kept (the store is full and the sealer does not make room within
- * CAPTURE_PATIENCE, or it cannot be read) the cut is broken: it ends early, incomplete, and the
- * write goes on. The guest does not wait for sealing longer than that. (Extents of a delta ascend,
- * so the sealer cannot take the region out of turn that a write waits for; what is lost instead is
- * one complete RP, and the group catches up before it tries again.) A pass that is not exact (it
- * ends incomplete anyway) saves nothing: what changes under it is in `dirty` again.
+ * Old content is kept in memory (saved.h) and, when that is full, in a file (spill.h). When it
+ * cannot be kept (neither has room, or it cannot be read) the cut is broken: it ends early,
+ * incomplete, and the write goes on. No guest waits for sealing. (Extents of a delta ascend, so the
+ * sealer could not even take the region out of turn that a write would wait for; what is lost
+ * instead is one complete RP, and the group catches up before it tries again.) A pass that is not
+ * exact (it ends incomplete anyway) saves nothing: what changes under it is in `dirty` again.
  *
  * Why clean survives a crash: a region is cold on the disk only when (a) no sector of it is in any
  * of the three maps: all of it is in deltas that are durable in the spool; (b) the group's record
@@ -67,6 +67,7 @@
 #include "index.h"
 
 struct capture;
+struct spool;
 
 enum {
     CAPTURE_FUA = 1,     /* durable when it returns */
@@ -74,13 +75,11 @@ enum {
     CAPTURE_FAST = 4     /* zeroes only if that is faster than writing them: else -ENOTSUP */
 };
 
-#define CAPTURE_PATIENCE (1 * IO_S)
-
 /* Opens the backing volume and the activity log (STATE/GROUP/VOLUME.log); regions hot in it are
  * dirty (recovery after any crash; a volume without a log: seeding). all_dirty: everything is (a
  * history that does not continue). Errors: IO, NOENT, LIMIT, SPACE. */
 int capture_open(struct capture **out, const struct config_volume *config, const char *state_dir,
-                 const char *group, bool all_dirty, struct err *e);
+                 const char *group, struct spool *spool, bool all_dirty, struct err *e);
 /* No request may be under way. Leaves everything as it is, as a crash would. NULL is fine; works in
  * a cancelled fiber. */
 void capture_close(struct capture *c);
@@ -124,6 +123,9 @@ int capture_take(struct capture *c, const struct capture_run_of_cut *run, enum i
 void capture_sealed(struct capture *c, uint64_t first, uint32_t sectors);
 /* What is not sealed is dirty again. Does not wait. */
 void capture_cut_end(struct capture *c);
+/* After it: gives back the space that old content took. spool, of capture_open: whose budget that
+ * counts against; NULL: old content is kept in memory only. Works in a cancelled fiber. */
+void capture_tidy(struct capture *c);
 /* Why the cut is broken, or NULL. Does not wait. */
 const struct err *capture_broken(const struct capture *c);
 

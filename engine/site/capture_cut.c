@@ -149,14 +149,61 @@ static int read_pending(struct capture *c, enum io_work_class class, uint64_t fi
     return 0;
 }
 
+/* The next run in [at, end) of copies in the file that have not been got: *from, and how many; 0:
+ * there is none. */
+static uint32_t next_spilled(const struct capture *c, const uint64_t *got, uint64_t first,
+                             uint64_t at, uint64_t end, uint32_t *from, uint32_t *place)
+{
+    uint32_t n = 0, sector;
+    while (at < end && dirty_next(saved_map(c->saved), at, end, &sector)) {
+        uint64_t i = sector - first;
+        uint32_t where;
+        bool fits = saved_place(c->saved, sector, &where) && !(got[i / 64] >> (i % 64) & 1);
+        if (n > 0 && (!fits || sector != *from + n || where != *place + n))
+            break;
+        if (fits && n++ == 0) {
+            *from = sector;
+            *place = where;
+        }
+        at = (uint64_t)sector + 1;
+    }
+    return n;
+}
+
+/* Puts the copies that are in the file over what was read. When it returns there is none that it
+ * has not got: what is put while it waits is looked for again. A cut that breaks meanwhile has no
+ * copies any more, and needs none. */
+static int read_spilled(struct capture *c, uint64_t first, uint64_t end, uint8_t *plain,
+                        uint64_t *got)
+{
+    uint32_t from, place, n;
+    bool any;
+    do {
+        any = false;
+        for (uint64_t at = first; (n = next_spilled(c, got, first, at, end, &from, &place)) > 0;
+             at = (uint64_t)from + n) {
+            int res = spill_get(&c->spill, plain + ((from - first) << SECTOR_SHIFT), n, place);
+            if (res < 0)
+                return res;
+            for (uint64_t i = from - first; i < from - first + n; i++)
+                got[i / 64] |= UINT64_C(1) << (i % 64);
+            any = true;
+        }
+    } while (any);
+    return 0;
+}
+
 int capture_take(struct capture *c, const struct capture_run_of_cut *run, enum io_work_class class,
                  uint8_t *plain, uint64_t *bits, struct err *e)
 {
     uint64_t first = run->first, end = first + run->sectors, at;
-    uint32_t sector, before = saved_count(c->saved);
+    uint64_t got[PER_REGION / 64] = {0};
+    uint32_t sector;
     int res;
     ASSERT(c->cutting && !run->hole && run->sectors <= PER_REGION);
     res = read_pending(c, class, first, end, plain);
+    if (res == 0)
+        res = read_spilled(c, first, end, plain, got);
     if (res < 0)
         return err_os(e, res == -ENODATA ? -EIO : res, "volume %s: %s: reading near byte %" PRIu64,
                       c->name, c->path, first << SECTOR_SHIFT);
@@ -164,13 +211,13 @@ int capture_take(struct capture *c, const struct capture_run_of_cut *run, enum i
     memset(bits, 0, PER_REGION / 8);
     for (at = first; dirty_next(c->pending, at, end, &sector); at = (uint64_t)sector + 1) {
         uint64_t i = sector - first;
+        uint32_t place;
+        ASSERT(!saved_place(c->saved, sector, &place) || (got[i / 64] >> (i % 64) & 1));
         bits[i / 64] |= UINT64_C(1) << (i % 64);
         (void)saved_take(c->saved, sector, plain + (i << SECTOR_SHIFT));
         dirty_add(c->sealing, sector, 1);
     }
     dirty_remove(c->pending, (uint32_t)first, run->sectors);
-    if (saved_count(c->saved) < before)
-        fiber_wake_all(&c->room);
     return 0;
 }
 
@@ -187,7 +234,12 @@ void capture_cut_end(struct capture *c)
     dirty_merge(c->dirty, c->pending);
     dirty_merge(c->dirty, c->sealing);
     saved_clear(c->saved);
-    fiber_wake_all(&c->room);
+}
+
+void capture_tidy(struct capture *c)
+{
+    if (!c->cutting)
+        spill_clear(&c->spill);
 }
 
 /* -- Cooling -- */

@@ -9,6 +9,7 @@
 #include "paths.h"
 #include "rounds.h"
 #include "saved.h"
+#include "spill.h"
 
 /* A backing write that was issued and has not ended: sectors [first, end). */
 struct flight {
@@ -26,14 +27,14 @@ struct capture {
     struct actlog *log;
     struct dirty *dirty, *pending, *sealing;
     struct saved *saved;
-    uint64_t saves; /* sectors saved so far */
-    uint64_t cut;   /* cuts so far */
+    struct spill spill; /* what does not fit there */
+    uint64_t saves;     /* sectors saved so far */
+    uint64_t cut;       /* cuts so far */
     bool cutting, exact;
     struct err broken; /* OK: it is not */
     struct io_run run; /* of the backing volume, for capture_next; known since the cut settled */
     struct flight *flights;
     struct fiber_cond landed; /* one ended */
-    struct fiber_cond room;   /* saved copies went, or the need for them */
     struct rounds syncs;
     struct err failed; /* of a sync; OK: none */
     struct capture_watch *watch;

@@ -22,7 +22,6 @@ static bool flying(const struct capture *c, uint64_t first, uint64_t end)
 void capture_break(struct capture *c)
 {
     saved_clear(c->saved);
-    fiber_wake_all(&c->room);
 }
 
 /* -- Copy before write -- */
@@ -47,21 +46,45 @@ static uint32_t to_save(const struct capture *c, uint64_t first, uint64_t end, u
     return n;
 }
 
-/* The store is full: the sealer makes room as it goes on, or the cut is broken. */
-static int wait_room(struct capture *c, uint64_t *deadline)
+/* There is no room for it: the guest does not wait for the sealer to make some. */
+static void outrun(struct capture *c)
 {
-    uint64_t now = io_now(fiber_io());
-    if (*deadline == 0)
-        *deadline = now + CAPTURE_PATIENCE;
-    if (now < *deadline) {
-        int res = fiber_wait(&c->room, *deadline - now);
-        return res == -ECANCELED ? res : 0;
-    }
-    (void)err_set(&c->broken, ERR_AGAIN,
-                  "volume %s: %llu MiB of it changed again faster than the cut was sealed; the "
-                  "cut ends incomplete, the next complete RP comes later",
-                  c->name, (unsigned long long)(SAVED_MAX / MIB));
+    (void)err_set(
+        &c->broken, ERR_AGAIN,
+        "volume %s: more of it changed again before it was sealed than memory (%llu MiB) "
+        "and the spool have room to keep the old content of; the cut ends incomplete, the "
+        "next complete RP comes later",
+        c->name, (unsigned long long)(SAVED_MAX / MIB));
     capture_break(c);
+}
+
+static bool outdated(const struct capture *c, uint64_t cut)
+{
+    return c->cut != cut || !capture_saves(c);
+}
+
+/* What has been read, to memory or, when that is full, to the file. */
+static int keep(struct capture *c, uint64_t first, uint32_t n, const uint8_t *content)
+{
+    bool room = saved_room(c->saved, n);
+    uint64_t cut = c->cut;
+    uint32_t place = 0;
+    int res = room ? 0 : spill_put(&c->spill, content, n, &place);
+    if (res == -ECANCELED || outdated(c, cut))
+        return res == -ECANCELED ? res : 0;
+    if (res < 0) {
+        outrun(c);
+        return 0;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (!unsaved(c, first + i))
+            continue;
+        if (room)
+            saved_put(c->saved, (uint32_t)(first + i), content + (size_t)i * SECTOR_SIZE);
+        else
+            saved_note(c->saved, (uint32_t)(first + i), place + i);
+        c->saves++;
+    }
     return 0;
 }
 
@@ -72,23 +95,19 @@ static int save(struct capture *c, uint64_t first, uint32_t n)
     uint64_t cut = c->cut;
     uint8_t *buf = err_malloc((size_t)n * SECTOR_SIZE);
     int res = capture_read_sectors(c, buf, first, n);
-    if (res == -ECANCELED || c->cut != cut || !capture_saves(c)) {
-        free(buf);
-        return res == -ECANCELED ? res : 0;
-    }
-    if (res < 0) {
+    if (res == -ECANCELED || outdated(c, cut)) {
+        res = res == -ECANCELED ? res : 0;
+    } else if (res < 0) {
         (void)err_os(&c->broken, res,
                      "volume %s: %s: sectors from %llu on cannot be read to be kept for the cut",
                      c->name, c->path, (unsigned long long)first);
         capture_break(c);
+        res = 0;
+    } else {
+        res = keep(c, first, n, buf);
     }
-    for (uint32_t i = 0; i < n && res == 0; i++)
-        if (unsaved(c, first + i) && saved_room(c->saved, 1)) {
-            saved_put(c->saved, (uint32_t)(first + i), buf + (size_t)i * SECTOR_SIZE);
-            c->saves++;
-        }
     free(buf);
-    return 0;
+    return res;
 }
 
 /* -- Issuing -- */
@@ -116,7 +135,7 @@ static int takeoff(struct capture *c, struct flight *f, uint64_t off, uint64_t l
     uint64_t first = off >> SECTOR_SHIFT;
     uint64_t end = (off + len + SECTOR_SIZE - 1) >> SECTOR_SHIFT;
     uint32_t region = capture_region(first), count = capture_region(end - 1) - region + 1;
-    uint64_t deadline = 0, from = 0;
+    uint64_t from = 0;
     for (;;) {
         uint32_t n;
         int res = 0;
@@ -126,7 +145,7 @@ static int takeoff(struct capture *c, struct flight *f, uint64_t off, uint64_t l
         else if (!actlog_is_hot(c->log, region, count))
             res = actlog_heat(c->log, region, count);
         else if ((n = to_save(c, first, end, &from)) > 0)
-            res = saved_room(c->saved, n) ? save(c, from, n) : wait_room(c, &deadline);
+            res = save(c, from, n);
         else
             break;
         if (res < 0)

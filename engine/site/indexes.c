@@ -122,7 +122,8 @@ int indexes_open_captures(struct indexes *x, struct err *e)
     for (uint16_t i = 0; i < x->count && res == 0; i++) {
         struct volume *v = &x->volumes[i];
         if (v->config->source == CONFIG_NBD)
-            res = capture_open(&v->capture, v->config, state_dir, x->chain->group, false, e);
+            res = capture_open(&v->capture, v->config, state_dir, x->chain->group, x->chain->spool,
+                               false, e);
     }
     return res;
 }

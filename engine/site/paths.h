@@ -3,6 +3,7 @@
  *   SPOOL/GROUP/RP16.delta          a sealed delta (RP in 16 hex digits)
  *   SPOOL/GROUP/RP16.delta.tmp      one being written; removed at start
  *   SPOOL/GROUP/damaged-RP16.delta  moved aside by recovery, for a person to look at
+ *   SPOOL/GROUP/VOLUME.saved        old content that a cut needs (spill.h); nameless once open
  *   STATE/GROUP/committed           newest RP that the hub confirmed (chain.h)
  *   STATE/GROUP/scanned             how far the hash indexes can be trusted (scanned.h)
  *   STATE/GROUP/paused              relais pause: nothing is shipped (group.h)

@@ -8,15 +8,18 @@
 
 #define SLOTS_MIN 64u
 
+/* The page of what is kept elsewhere. */
+static uint8_t elsewhere[1];
+
 /* Open addressing, linear probing; at most half full. */
 struct slot {
     uint8_t *page; /* NULL: free */
-    uint32_t sector;
+    uint32_t sector, place;
 };
 
 struct saved {
     struct slot *slots;
-    uint32_t mask, count, max;
+    uint32_t mask, count, pages, max;
     struct dirty *map;
 };
 
@@ -30,10 +33,18 @@ struct saved *saved_new(uint64_t max_bytes)
     return s;
 }
 
+static void free_page(struct saved *s, uint8_t *page)
+{
+    if (page && page != elsewhere) {
+        free(page);
+        s->pages--;
+    }
+}
+
 void saved_clear(struct saved *s)
 {
     for (uint32_t i = 0; i <= s->mask; i++)
-        free(s->slots[i].page);
+        free_page(s, s->slots[i].page);
     free(s->slots);
     s->mask = SLOTS_MIN - 1;
     s->slots = err_calloc(SLOTS_MIN, sizeof *s->slots);
@@ -46,7 +57,7 @@ void saved_free(struct saved *s)
     if (!s)
         return;
     for (uint32_t i = 0; i <= s->mask; i++)
-        free(s->slots[i].page);
+        free_page(s, s->slots[i].page);
     free(s->slots);
     dirty_free(s->map);
     free(s);
@@ -54,7 +65,7 @@ void saved_free(struct saved *s)
 
 bool saved_room(const struct saved *s, uint32_t n)
 {
-    return n <= s->max - s->count;
+    return n <= s->max - s->pages;
 }
 
 uint32_t saved_count(const struct saved *s)
@@ -98,19 +109,37 @@ static void grow(struct saved *s)
     free(old);
 }
 
-void saved_put(struct saved *s, uint32_t sector, const void *content)
+static void add(struct saved *s, uint32_t sector, uint8_t *page, uint32_t where)
 {
     struct slot *slot;
-    ASSERT(saved_room(s, 1));
-    if (2 * (s->count + 1) > s->mask + 1)
+    if (2 * ((uint64_t)s->count + 1) > (uint64_t)s->mask + 1)
         grow(s);
     slot = &s->slots[place(s, sector)];
     ASSERT(!slot->page);
-    slot->sector = sector;
-    slot->page = err_malloc(SECTOR_SIZE);
-    memcpy(slot->page, content, SECTOR_SIZE);
+    *slot = (struct slot){.page = page, .sector = sector, .place = where};
     s->count++;
-    dirty_add(s->map, sector, 1);
+    dirty_add_range(s->map, sector, (uint64_t)sector + 1);
+}
+
+void saved_put(struct saved *s, uint32_t sector, const void *content)
+{
+    uint8_t *page = err_malloc(SECTOR_SIZE);
+    ASSERT(saved_room(s, 1));
+    memcpy(page, content, SECTOR_SIZE);
+    s->pages++;
+    add(s, sector, page, 0);
+}
+
+void saved_note(struct saved *s, uint32_t sector, uint32_t where)
+{
+    add(s, sector, elsewhere, where);
+}
+
+bool saved_place(const struct saved *s, uint32_t sector, uint32_t *where)
+{
+    const struct slot *slot = &s->slots[place(s, sector)];
+    *where = slot->place;
+    return slot->page == elsewhere;
 }
 
 /* Moves later entries of the probe sequence into the hole, so that none is lost behind it. */
@@ -136,8 +165,9 @@ bool saved_take(struct saved *s, uint32_t sector, void *dst)
     uint32_t i = place(s, sector);
     if (!s->slots[i].page)
         return false;
-    memcpy(dst, s->slots[i].page, SECTOR_SIZE);
-    free(s->slots[i].page);
+    if (s->slots[i].page != elsewhere)
+        memcpy(dst, s->slots[i].page, SECTOR_SIZE);
+    free_page(s, s->slots[i].page);
     close_hole(s, i);
     s->count--;
     dirty_remove(s->map, sector, 1);

@@ -51,8 +51,11 @@ int walk_open(struct walk *w, struct indexes *indexes, struct err *e)
 
 void walk_close(struct walk *w)
 {
-    for (uint16_t i = 0; i < w->indexes->count; i++)
+    for (uint16_t i = 0; i < w->indexes->count; i++) {
         fio_close_always(w->volumes[i].fd);
+        if (w->indexes->volumes[i].capture)
+            capture_tidy(w->indexes->volumes[i].capture);
+    }
     free(w->volumes);
     free(w->sizes);
     *w = (struct walk){0};

@@ -37,8 +37,8 @@ void export_serve(uint64_t memory)
 {
     struct err e = ERR_INIT;
     struct export_volume v = {"records", &served.f.volumes[0], NULL};
-    if (capture_open(&served.capture, &served.f.volumes[0], served.f.state_dir, "records", false,
-                     &e) < 0)
+    if (capture_open(&served.capture, &served.f.volumes[0], served.f.state_dir, "records", NULL,
+                     false, &e) < 0)
         fail_msg("%s", e.text);
     v.capture = served.capture;
     served.f.config.export_memory = memory;

@@ -260,7 +260,8 @@ static void by_bytes(void *arg)
     assert_true(io_now(fiber_io()) - began < 5 * IO_S);
     assert_true(replay_upto(&s->replay, s->f, rp + 1));
     assert_true(replay_equals(&s->replay, s->f, 0, 0));
-    assert_int_equal(capture_dirty_bytes(its(s)), 0);
+    while (capture_dirty_bytes(its(s)) > 0) /* until the record says so, too */
+        (void)fiber_sleep(IO_MS);
     down(s);
 }
 

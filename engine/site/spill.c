@@ -1,0 +1,92 @@
+#include "spill.h"
+
+#include "bounds.h"
+#include "fio.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#define STEP (64 * MIB) /* reserved at once */
+
+_Static_assert(SPILL_MAX >> SECTOR_SHIFT <= UINT32_MAX, "places are 32 bits");
+
+void spill_init(struct spill *s, struct spool *spool, const char *group, const char *volume)
+{
+    *s = (struct spill){.spool = spool, .fd = -1};
+    if (spool)
+        path_format(s->path, "%s/%s/%s.saved", spool->dir, group, volume);
+}
+
+static int reserve(struct spill *s, uint64_t end)
+{
+    while (s->reserved < end) {
+        struct err ignored = ERR_INIT;
+        uint64_t got;
+        int res = spool_reserve(s->spool, STEP, STEP, &got, &ignored);
+        if (res == -ERR_CANCELED)
+            return -ECANCELED;
+        if (res < 0)
+            return -ENOSPC;
+        s->reserved += got;
+    }
+    return 0;
+}
+
+/* Its name goes at once: nobody else is to find it, and a crash leaves nothing. Two may come here
+ * together; neither writes before the name is gone, so that neither truncates what was written. */
+static int open_file(struct spill *s)
+{
+    int fd;
+    if (s->fd >= 0)
+        return 0;
+    fd = fio_open(s->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return fd;
+    (void)fio_unlink_always(s->path);
+    if (s->fd >= 0)
+        fio_close_always(fd);
+    else
+        s->fd = fd;
+    return 0;
+}
+
+static int put(struct spill *s, const void *content, uint32_t sectors, uint32_t *place)
+{
+    uint64_t at = s->used, len = (uint64_t)sectors << SECTOR_SHIFT;
+    int res;
+    if (!s->spool || at + len > SPILL_MAX)
+        return -ENOSPC;
+    s->used += len; /* ours from here on; what fails leaves a gap */
+    *place = (uint32_t)(at >> SECTOR_SHIFT);
+    res = reserve(s, at + len);
+    if (res == 0)
+        res = open_file(s);
+    return res < 0 ? res : fio_write_all(s->fd, content, len, at);
+}
+
+int spill_put(struct spill *s, const void *content, uint32_t sectors, uint32_t *place)
+{
+    int res;
+    s->putting++;
+    res = put(s, content, sectors, place);
+    s->putting--;
+    return res;
+}
+
+int spill_get(struct spill *s, void *dst, uint32_t sectors, uint32_t place)
+{
+    return fio_read_all(s->fd, dst, (size_t)sectors << SECTOR_SHIFT,
+                        (uint64_t)place << SECTOR_SHIFT);
+}
+
+void spill_clear(struct spill *s)
+{
+    int fd = s->fd;
+    if (s->putting > 0 || s->used == 0)
+        return;
+    if (s->reserved > 0)
+        spool_settle(s->spool, s->reserved, 0);
+    s->used = s->reserved = 0;
+    s->fd = -1;
+    fio_close_always(fd);
+}

@@ -1,0 +1,32 @@
+/* spill.h: old content of sectors that does not fit into memory (saved.h): a file in the spool's
+ * directory, within the spool's budget.
+ *
+ * It goes through the page cache and is never synced: where a cut is sealed before the kernel gets
+ * round to writing it, it costs a copy in memory, and after a crash it is worth nothing. What is
+ * put gets the next place behind all others; the file begins anew when a cut is over.
+ *
+ * All calls marked (wait). */
+#ifndef RELAIS_SPILL_H
+#define RELAIS_SPILL_H
+
+#include "spool.h"
+
+struct spill {
+    struct spool *spool;
+    char path[PATH_CAP];
+    int fd;                  /* -1: not open */
+    uint64_t used, reserved; /* bytes; reserved of the spool's budget */
+    unsigned putting;        /* calls under way */
+};
+
+/* spool: NULL: nothing can be put. Does not wait. */
+void spill_init(struct spill *s, struct spool *spool, const char *group, const char *volume);
+/* Puts whole sectors: *place is that of the first, in sectors; the others follow. 0, -ENOSPC (the
+ * budget, the disk, SPILL_MAX), or a negative errno. (waits) */
+int spill_put(struct spill *s, const void *content, uint32_t sectors, uint32_t *place);
+int spill_get(struct spill *s, void *dst, uint32_t sectors, uint32_t place);
+/* All of it is forgotten, and its space given back; nothing may be got meanwhile. Not while
+ * something is put: then it stays until the next call. Works in a cancelled fiber. (waits) */
+void spill_clear(struct spill *s);
+
+#endif
