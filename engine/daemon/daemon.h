@@ -18,7 +18,9 @@ struct daemon {
     struct tls *tls;
     uint64_t started; /* monotonic */
 
-    struct site *site; /* NULL until it is up */
+    struct site *serving; /* NULL until its volumes are in service */
+    struct site *site;    /* the same, once its history is recovered */
+    struct handover *handover;
     struct hub *hub;
     struct store *store;
     char site_error[ERR_TEXT_MAX],

@@ -1,6 +1,7 @@
 /* relaisd: the daemon: the site role, the hub role, or both. */
 #include "control.h"
 #include "daemon.h"
+#include "handover.h"
 #include "log.h"
 #include "uring.h"
 
@@ -280,6 +281,7 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "relaisd: not started: %s\n", e.text);
         return err_exit_status(e.code);
     }
+    handover_init(&d.handover);
     if (d.config->group_count == 0 && !d.config->has_hub)
         (void)err_set(
             &e, ERR_CONFIG,
@@ -290,6 +292,7 @@ int main(int argc, char **argv)
         e = d.fatal;
     if (e.code != ERR_OK)
         log_error("%s", e.text);
+    handover_free(d.handover);
     tls_free(d.tls);
     key_free(d.link_key);
     key_free(d.sign_key);

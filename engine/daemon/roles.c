@@ -2,6 +2,8 @@
  * disk, a Ceph that is down) is tried again, anything else ends a daemon that has no other role. */
 #include "daemon.h"
 
+#include "export.h"
+#include "handover.h"
 #include "log.h"
 #include "units.h"
 
@@ -37,33 +39,45 @@ static bool may_pass(enum err_code code)
            code == ERR_OS || code == ERR_NOENT;
 }
 
+/* Logs and keeps the failure of the site. Whether to try again, after a while. */
+static bool site_again(struct daemon *d, const struct err *e, uint64_t *backoff)
+{
+    if (e->code == ERR_CANCELED)
+        return false;
+    /* A hub goes on serving the others, and this site its guests, while a person looks at its
+     * state.
+     */
+    if (!may_pass(e->code) && !d->config->has_hub && !(d->serving && site_serves(d->serving))) {
+        daemon_stop(d, e);
+        return false;
+    }
+    return wait_to_retry(d, "site", d->site_error, e, backoff);
+}
+
 void roles_start_site(void *arg)
 {
     struct daemon *d = arg;
     const struct site_keys keys = {d->sign_key, d->hash_key, d->tls};
+    struct export_keeper keeper = handover_keeper(d->handover);
     uint64_t backoff = RETRY_MIN;
-    for (;;) {
-        struct err e = ERR_INIT;
-        struct site *site = NULL;
-        if (site_start(&site, d->config, &keys, &e) == 0) {
-            d->site = site;
-            d->site_error[0] = '\0';
-            log_notice("site %s: %u group%s, shipping to %s", d->config->name,
-                       d->config->group_count, d->config->group_count == 1 ? "" : "s",
-                       d->config->hub);
-            fiber_wake_all(&d->changed);
+    struct err e = ERR_INIT;
+    while (site_open(&d->serving, d->config, &keys, &keeper, &e) != 0) {
+        if (!site_again(d, &e, &backoff))
             return;
-        }
-        if (e.code == ERR_CANCELED)
-            return;
-        /* A hub goes on serving the others while a person looks at this site's state. */
-        if (!may_pass(e.code) && !d->config->has_hub) {
-            daemon_stop(d, &e);
-            return;
-        }
-        if (!wait_to_retry(d, "site", d->site_error, &e, &backoff))
-            return;
+        e = (struct err)ERR_INIT;
     }
+    handover_rest(d->handover);
+    backoff = RETRY_MIN;
+    while (site_start(d->serving, &e) != 0) {
+        if (!site_again(d, &e, &backoff))
+            return;
+        e = (struct err)ERR_INIT;
+    }
+    d->site = d->serving;
+    d->site_error[0] = '\0';
+    log_notice("site %s: %u group%s, shipping to %s", d->config->name, d->config->group_count,
+               d->config->group_count == 1 ? "" : "s", d->config->hub);
+    fiber_wake_all(&d->changed);
 }
 
 static int open_store(struct daemon *d, struct err *e)
@@ -103,9 +117,10 @@ void roles_start_hub(void *arg)
 void roles_stop(struct daemon *d)
 {
     /* The site first: it ships to the hub, perhaps to ours. */
-    if (d->site)
-        site_stop(d->site);
     d->site = NULL;
+    if (d->serving)
+        site_stop(d->serving);
+    d->serving = NULL;
     if (d->hub)
         hub_stop(d->hub);
     d->hub = NULL;

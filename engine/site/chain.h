@@ -44,10 +44,13 @@ struct chain {
     struct fiber_mutex writing; /* the committed record */
 };
 
-/* Recovers. Removes what a crash left unfinished; moves a damaged delta aside, names it in the log,
- * drops what came after it. Errors: IO, SPACE. (waits) */
-int chain_open(struct chain *c, struct spool *spool, const char *state_dir, const char *site,
-               const char *group, const struct key_public *signer, struct err *e);
+/* Names and places only. Does not wait. */
+void chain_init(struct chain *c, struct spool *spool, const char *state_dir, const char *site,
+                const char *group, const struct key_public *signer);
+/* Recovers what chain_init named. Removes what a crash left unfinished; moves a damaged delta
+ * aside, names it in the log, drops what came after it. After an error it may be tried again.
+ * Errors: IO, SPACE. (waits) */
+int chain_recover(struct chain *c, struct err *e);
 void chain_close(struct chain *c);
 
 uint64_t chain_tip_rp(const struct chain *c);

@@ -337,31 +337,46 @@ static int recover(struct chain *c, const struct io_names *names, struct err *e)
     return res;
 }
 
-int chain_open(struct chain *c, struct spool *spool, const char *state_dir, const char *site,
-               const char *group, const struct key_public *signer, struct err *e)
+void chain_init(struct chain *c, struct spool *spool, const char *state_dir, const char *site,
+                const char *group, const struct key_public *signer)
 {
-    struct io_names names;
-    int res;
     *c = (struct chain){.spool = spool, .signer = signer};
     (void)snprintf(c->site, sizeof c->site, "%s", site);
     (void)snprintf(c->group, sizeof c->group, "%s", group);
     path_format(c->dir, "%s/%s", spool->dir, group);
     path_format(c->state_dir, "%s/%s", state_dir, group);
-    res = fio_mkdirs(c->dir, 0700);
+}
+
+/* As if it had never been tried; the spool counts its files no more. */
+static void forget(struct chain *c)
+{
+    for (size_t i = 0; i < c->count; i++)
+        spool_settle(c->spool, spool_cost(c->deltas[i].file_len), 0);
+    chain_close(c);
+    c->committed = (struct chain_committed){0};
+    c->clean = 0;
+}
+
+int chain_recover(struct chain *c, struct err *e)
+{
+    struct io_names names;
+    int res = fio_mkdirs(c->dir, 0700);
     if (res < 0)
-        return err_os(e, res, "%s: making the spool directory of group %s", c->dir, group);
+        return err_os(e, res, "%s: making the spool directory of group %s", c->dir, c->group);
     res = fio_mkdirs(c->state_dir, 0700);
     if (res < 0)
-        return err_os(e, res, "%s: making the state directory of group %s", c->state_dir, group);
+        return err_os(e, res, "%s: making the state directory of group %s", c->state_dir, c->group);
     res = load_committed(c, e);
+    if (res == 0) {
+        res = fio_list(c->dir, &names);
+        if (res < 0)
+            res = err_os(e, res, "%s: listing", c->dir);
+    }
+    if (res == 0) {
+        res = recover(c, &names, e);
+        io_names_free(&names);
+    }
     if (res < 0)
-        return res;
-    res = fio_list(c->dir, &names);
-    if (res < 0)
-        return err_os(e, res, "%s: listing", c->dir);
-    res = recover(c, &names, e);
-    io_names_free(&names);
-    if (res < 0)
-        chain_close(c);
+        forget(c);
     return res;
 }

@@ -158,9 +158,9 @@ static void add_volume(struct exports *x, const struct export_volume *from)
     l->volumes[l->count++] = v;
 }
 
-static int start_listener(struct listener *l, struct err *e)
+static int start_listener(struct listener *l, const struct export_keeper *keeper, struct err *e)
 {
-    int res = listener_open(l, e);
+    int res = listener_open(l, keeper, e);
     if (res < 0)
         return res;
     l->fiber = fiber_spawn(l->exports->io, "nbd-accept", accept_main, l);
@@ -177,7 +177,7 @@ static bool over_tcp(const struct exports *x)
 }
 
 int export_start(struct exports **out, const struct export_volume *volumes, size_t count,
-                 const struct config *config, struct err *e)
+                 const struct config *config, const struct export_keeper *keeper, struct err *e)
 {
     struct exports *x = err_calloc(1, sizeof *x);
     int res = 0;
@@ -193,7 +193,7 @@ int export_start(struct exports **out, const struct export_volume *volumes, size
     if (over_tcp(x))
         res = x509_open(&x->x509, config->export_tls, e);
     for (size_t i = 0; i < x->listener_count && res == 0; i++)
-        res = start_listener(&x->listeners[i], e);
+        res = start_listener(&x->listeners[i], keeper, e);
     if (res < 0)
         export_stop(x);
     else

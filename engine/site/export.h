@@ -31,12 +31,23 @@ struct export_volume {
     struct capture *capture;
 };
 
+/* Keeps listening sockets over a restart: while nobody accepts, clients that come wait in their
+ * queues. */
+struct export_keeper {
+    void *arg;
+    /* A socket that listens at this address already, from now on the caller's; -1: there is none.
+     * *ours: it was made by an earlier relaisd, not by somebody who gave it its mode and owner. */
+    int (*take)(void *arg, const struct config_volume *at, bool *ours);
+    /* Keeps one that was made; name: of at most 200 bytes. False: it cannot. */
+    bool (*keep)(void *arg, const char *name, int fd);
+};
+
 /* Listens on all sockets. config->export_memory is for all connections together; who comes when it
  * is used up is turned away, and over TCP, of those who have not shown a certificate yet, the
- * oldest goes. config is borrowed. Errors: NET, IO, OS, with the address; CONFIG (certificates).
- * (waits) */
+ * oldest goes. config and keeper (NULL: none) are borrowed. Errors: NET, IO, OS, with the address;
+ * CONFIG (certificates). (waits) */
 int export_start(struct exports **out, const struct export_volume *volumes, size_t count,
-                 const struct config *config, struct err *e);
+                 const struct config *config, const struct export_keeper *keeper, struct err *e);
 /* Takes no more requests, answers those in flight (giving clients a few seconds to read), closes
  * the connections, removes the sockets, frees. Captures may be closed afterwards. (waits) */
 void export_stop(struct exports *x);

@@ -96,7 +96,9 @@ struct listener {
     const struct config_export *at;
     mode_t mode;
     const struct config_owner *owner;
-    char name[300]; /* the path, or tcp:HOST:PORT: for the log */
+    const struct config_volume *config; /* of the first volume here */
+    bool kept;                          /* somebody else holds it, too: it outlives us */
+    char name[300];                     /* the path, or tcp:HOST:PORT: for the log */
     int fd;
     struct fiber *fiber;
     struct served **volumes;
@@ -173,7 +175,7 @@ void request_free(struct request *rq);
 void listener_init(struct listener *l, struct exports *x, const struct config_volume *config);
 bool listener_is(const struct listener *l, const struct config_export *at);
 /* Errors: NET, IO, OS, naming the address. (waits) */
-int listener_open(struct listener *l, struct err *e);
+int listener_open(struct listener *l, const struct export_keeper *keeper, struct err *e);
 /* Nobody accepts on it. Works in a cancelled fiber. (waits) */
 void listener_close(struct listener *l);
 

@@ -13,6 +13,7 @@ void listener_init(struct listener *l, struct exports *x, const struct config_vo
     l->exports = x;
     l->fd = -1;
     l->at = at;
+    l->config = config;
     l->mode = (mode_t)config->export_mode;
     l->owner = &config->export_owner;
     if (at->tcp.port) {
@@ -38,7 +39,20 @@ static int make_directory(const char *path)
     return *dir ? fio_mkdirs(dir, 0755) : 0;
 }
 
-int listener_open(struct listener *l, struct err *e)
+/* One that is there already. */
+static bool take_over(struct listener *l, const struct export_keeper *keeper)
+{
+    bool ours = false;
+    l->fd = keeper ? keeper->take(keeper->arg, l->config, &ours) : -1;
+    if (l->fd < 0)
+        return false;
+    l->kept = true;
+    log_info("nbd %s: going on with the socket %s", l->name,
+             ours ? "of the relaisd before this one" : "that the service manager gave");
+    return true;
+}
+
+int listener_open(struct listener *l, const struct export_keeper *keeper, struct err *e)
 {
     struct io_addr addr = {.owned = *l->owner->user || *l->owner->group,
                            .uid = *l->owner->user ? l->owner->uid : (uid_t)-1,
@@ -49,6 +63,8 @@ int listener_open(struct listener *l, struct err *e)
     _Static_assert(sizeof addr.host == sizeof l->at->tcp.host, "a host fits");
     memcpy(addr.path, l->at->path, sizeof addr.path);
     memcpy(addr.host, l->at->tcp.host, sizeof addr.host);
+    if (take_over(l, keeper))
+        return 0;
     if (*addr.path)
         res = make_directory(addr.path);
     if (res == 0)
@@ -62,6 +78,7 @@ int listener_open(struct listener *l, struct err *e)
     if (res < 0)
         return err_os(e, res, "export %s", l->name);
     l->fd = res;
+    l->kept = keeper && keeper->keep(keeper->arg, l->name, l->fd);
     return 0;
 }
 
@@ -71,6 +88,6 @@ void listener_close(struct listener *l)
         return;
     fio_close_always(l->fd);
     l->fd = -1;
-    if (*l->at->path)
+    if (*l->at->path && !l->kept)
         (void)fio_unlink_always(l->at->path);
 }

@@ -77,10 +77,8 @@ int group_open(struct group *g, const struct config *config, const struct config
     res = keyring_init(&g->keyring, config, own, e);
     if (res < 0)
         return res;
-    res = chain_open(&g->chain, shop->spool, config->state_dir, config->name, own->name,
-                     key_public(shop->sign), e);
-    if (res < 0)
-        return res;
+    chain_init(&g->chain, shop->spool, config->state_dir, config->name, own->name,
+               key_public(shop->sign));
     indexes_init(&g->indexes, &g->chain, own, hash_key);
     g->pace.rate = own->seed_rate;
     g->written.wake = &g->wanted;
@@ -95,6 +93,13 @@ int group_open(struct group *g, const struct config *config, const struct config
         keyring_done(&g->keyring);
         chain_close(&g->chain);
     }
+    return res;
+}
+
+int group_recover(struct group *g, struct err *e)
+{
+    int res = g->recovered ? 0 : chain_recover(&g->chain, e);
+    g->recovered = res == 0;
     return res;
 }
 
@@ -420,6 +425,7 @@ static void group_fiber(void *arg)
 
 void group_start(struct group *g)
 {
+    ASSERT(g->recovered);
     g->fiber = fiber_spawn(fiber_io(), "group", group_fiber, g);
 }
 

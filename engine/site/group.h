@@ -45,7 +45,7 @@ struct group {
     struct fiber_cond wanted; /* a mark, an adoption, or stop */
     struct group_mark *marks; /* waiting for their cut, oldest first */
     unsigned visitors;        /* fibers of others inside group_mark and group_wait_committed */
-    bool cutting, stopping, give_up;
+    bool recovered, cutting, stopping, give_up;
     bool catch_up;                /* the next pass freezes nothing: much is to be shipped */
     unsigned too_long;            /* cuts in a row that held the freeze too long */
     unsigned overruns;            /* cuts in a row that captured volumes outran */
@@ -70,10 +70,14 @@ struct group {
     uint64_t turns;           /* how many */
 };
 
-/* Recovers the group's chain and prepares the rest; group_start starts its fiber. Errors: IO,
+/* Puts the group's captured volumes into service, which needs nothing of its history. Errors: IO,
  * SPACE, CONFIG. (waits) */
 int group_open(struct group *g, const struct config *config, const struct config_group *own,
                struct workshop *shop, const struct key_secret *hash_key, struct err *e);
+/* Recovers its history; after an error it may be tried again. Errors: IO, SPACE, CORRUPT. (waits)
+ */
+int group_recover(struct group *g, struct err *e);
+/* Starts its fiber; it has been recovered. */
 void group_start(struct group *g);
 /* Ends the fiber (a cut under way is given up), frees. Marks that wait fail. (waits) */
 void group_stop(struct group *g);

@@ -116,7 +116,9 @@ static int remove_strays(struct indexes *x, struct err *e)
 int indexes_open_captures(struct indexes *x, struct err *e)
 {
     char state_dir[PATH_CAP];
-    int res = remove_strays(x, e);
+    int res = fio_mkdirs(x->chain->state_dir, 0700);
+    res = res < 0 ? err_os(e, res, "%s: making the state directory", x->chain->state_dir)
+                  : remove_strays(x, e);
     path_format(state_dir, "%s", x->chain->state_dir);
     *strrchr(state_dir, '/') = '\0'; /* the group's, in the site's */
     for (uint16_t i = 0; i < x->count && res == 0; i++) {

@@ -35,7 +35,8 @@ struct indexes {
 void indexes_init(struct indexes *x, struct chain *chain, const struct config_group *config,
                   const struct key_secret *hash_key);
 /* Puts the captured volumes into service; removes what is left of volumes' other lives: an index or
- * a log that was not kept up meanwhile. Once, after the chain is open. Errors: as capture_open. */
+ * a log that was not kept up meanwhile. Once; the chain need not be
+ * recovered yet. Errors: as capture_open. */
 int indexes_open_captures(struct indexes *x, struct err *e);
 /* Opens all indexes and makes them true: marks what an interrupted indexes_seal left doubtful,
  * starts over where nothing can be known. Errors: IO, SPACE. */

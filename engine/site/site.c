@@ -17,6 +17,8 @@ struct site {
     struct workshop shop;
     struct group **groups; /* in the order of the configuration */
     size_t count;
+    struct site_keys keys;
+    bool started;
     struct shipper shipper;
     struct governor governor;
     struct exports *exports; /* NULL: no volume is served */
@@ -75,7 +77,7 @@ static void site_free(struct site *s)
 }
 
 /* Serves the captured volumes of all groups. */
-static int start_exports(struct site *s, struct err *e)
+static int start_exports(struct site *s, const struct export_keeper *keeper, struct err *e)
 {
     struct export_volume *its = NULL;
     size_t count = 0;
@@ -90,13 +92,13 @@ static int start_exports(struct site *s, struct err *e)
                 (struct export_volume){s->groups[i]->config->name, v->config, v->capture};
         }
     if (count > 0)
-        res = export_start(&s->exports, its, count, s->config, e);
+        res = export_start(&s->exports, its, count, s->config, keeper, e);
     free(its);
     return res;
 }
 
-int site_start(struct site **out, const struct config *config, const struct site_keys *keys,
-               struct err *e)
+int site_open(struct site **out, const struct config *config, const struct site_keys *keys,
+              const struct export_keeper *keeper, struct err *e)
 {
     struct io *io = fiber_io();
     unsigned slots;
@@ -106,6 +108,7 @@ int site_start(struct site **out, const struct config *config, const struct site
         return res;
     s = err_calloc(1, sizeof *s);
     s->config = config;
+    s->keys = *keys;
     spool_init(&s->spool, config->spool_dir, config->spool_budget, config->spool_reserve);
     workshop_init(&s->shop, &s->spool, keys->sign,
                   config->compression == CONFIG_LEVEL_AUTO ? LEVEL_LEAST : config->compression,
@@ -115,22 +118,36 @@ int site_start(struct site **out, const struct config *config, const struct site
     s->status = err_calloc(config->group_count, sizeof *s->status);
     s->status_list = err_calloc(config->group_count, sizeof(Relais__GroupStatus *));
     res = open_groups(s, keys, e);
-    if (res < 0) {
+    if (res == 0)
+        res = start_exports(s, keeper, e);
+    if (res < 0)
         site_free(s);
-        return res;
-    }
-    res = start_exports(s, e);
-    if (res < 0) {
-        site_free(s);
-        return res;
+    else
+        *out = s;
+    return res;
+}
+
+int site_start(struct site *s, struct err *e)
+{
+    const struct config *c = s->config;
+    ASSERT(!s->started);
+    for (size_t i = 0; i < s->count; i++) {
+        int res = group_recover(s->groups[i], e);
+        if (res < 0)
+            return res;
     }
     for (size_t i = 0; i < s->count; i++)
         group_start(s->groups[i]);
-    shipper_start(&s->shipper, config->hub[0] ? config_peer(config, config->hub) : NULL, keys->tls,
-                  s->groups, s->count);
-    governor_start(&s->governor, config, &s->shipper.share, &s->shop, s->groups, s->count);
-    *out = s;
+    shipper_start(&s->shipper, c->hub[0] ? config_peer(c, c->hub) : NULL, s->keys.tls, s->groups,
+                  s->count);
+    governor_start(&s->governor, c, &s->shipper.share, &s->shop, s->groups, s->count);
+    s->started = true;
     return 0;
+}
+
+bool site_serves(const struct site *s)
+{
+    return s->exports != NULL;
 }
 
 static int check_label(const char *label, struct err *e)
@@ -242,8 +259,10 @@ void site_status(struct site *s, Relais__Status *out)
 
 void site_stop(struct site *s)
 {
-    governor_stop(&s->governor);
+    if (s->started)
+        governor_stop(&s->governor);
     export_stop(s->exports);
-    shipper_stop(&s->shipper);
+    if (s->started)
+        shipper_stop(&s->shipper);
     site_free(s);
 }

@@ -10,16 +10,24 @@
 
 struct site;
 
+struct export_keeper;
+
 struct site_keys { /* borrowed; outlive the site */
     const struct key_secret *sign, *hash;
     struct tls *tls;
 };
 
-/* Recovers spool and state, starts a fiber per group and the shipper. config is borrowed. Errors:
- * IO, SPACE, CORRUPT (state that recovery cannot explain; names the file and what to do). (waits)
+/* Puts the captured volumes into service, and nothing else: guests wait for no history, hub or
+ * index. config is borrowed; keeper as export_start has it. Errors: IO, SPACE, NET, CONFIG. (waits)
  */
-int site_start(struct site **out, const struct config *config, const struct site_keys *keys,
-               struct err *e);
+int site_open(struct site **out, const struct config *config, const struct site_keys *keys,
+              const struct export_keeper *keeper, struct err *e);
+/* Recovers spool and state, starts a fiber per group and the shipper. After an error it may be
+ * tried again; meanwhile the volumes stay in service. Errors: IO, SPACE, CORRUPT (state that
+ * recovery cannot explain; names the file and what to do). (waits) */
+int site_start(struct site *s, struct err *e);
+/* Whether guests depend on it. */
+bool site_serves(const struct site *s);
 /* Asks for a cut now, labelled (may be ""). Returns when it is sealed, or the hub has committed it;
  * to drain is to ship the group ahead of rates and pauses until then. *rp: the complete RP it
  * became. Errors: NOENT (no such group), AGAIN, whatever made the cut fail. (waits) */
@@ -36,7 +44,8 @@ int site_rate(struct site *s, const char *rate, Relais__RateState *out, struct e
 /* Fills the site's part of the status; strings and arrays live in `arena`-like storage of the site
  * and stay valid until the next call. */
 void site_status(struct site *s, Relais__Status *out);
-/* Stops fibers, leaves spool and state as a crash would, only tidier; frees. (waits) */
+/* Of one that was opened, started or not. Stops fibers, leaves spool and state as a crash would,
+ * only tidier; frees. (waits) */
 void site_stop(struct site *s);
 
 #endif

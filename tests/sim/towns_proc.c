@@ -166,13 +166,18 @@ void towns_site_main(void *arg, struct proc *p)
     struct daemon d;
     struct site_keys keys = {.sign = place->sign, .hash = place->hash};
     struct operator o = {.d = &d};
+    bool up = false;
     struct fiber *operator, * listener;
     struct err e = ERR_INIT;
     daemon_init(&d, place, p);
     keys.tls = d.tls;
-    while (site_start(&o.site, d.config, &keys, &e) && again(&d, "starting", &e))
+    while (site_open(&o.site, d.config, &keys, NULL, &e) && again(&d, "opening", &e))
         ;
-    if (o.site) {
+    while (o.site && !(up = site_start(o.site, &e) == 0) && again(&d, "starting", &e))
+        ;
+    if (o.site && !up)
+        site_stop(o.site);
+    if (up) {
         if (!proc_stopping(p))
             place->site = o.site;
         operator= fiber_spawn(fiber_io(), "operator", operate, &o);

@@ -42,7 +42,7 @@ void export_serve(uint64_t memory)
         fail_msg("%s", e.text);
     v.capture = served.capture;
     served.f.config.export_memory = memory;
-    if (export_start(&served.exports, &v, 1, &served.f.config, &e) < 0)
+    if (export_start(&served.exports, &v, 1, &served.f.config, NULL, &e) < 0)
         fail_msg("%s", e.text);
 }
 

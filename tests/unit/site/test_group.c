@@ -36,6 +36,8 @@ static void up(struct scene *s)
     workshop_init(&s->shop, &s->spool, f->sign, f->config.compression, f->config.delta_max, 3);
     if (group_open(&s->g, &f->config, &f->group, &s->shop, f->hash, &s->err) < 0)
         fail_msg("%s", s->err.text);
+    if (group_recover(&s->g, &s->err) < 0)
+        fail_msg("%s", s->err.text);
     group_start(&s->g);
 }
 

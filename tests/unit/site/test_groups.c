@@ -67,7 +67,7 @@ static void all_at_once(void *arg)
     t->f.config.spool_budget = 4 * GIB;
     t->f.config.delta_max = 16 * MIB;
     t->f.config.compression = 0;
-    if (site_start(&t->site, &t->f.config, &keys, &e) < 0)
+    if (site_open(&t->site, &t->f.config, &keys, NULL, &e) < 0 || site_start(t->site, &e) < 0)
         fail_msg("%s", e.text);
     for (unsigned i = 0; i < GROUPS; i++) {
         markers[i] = (struct marker){.town = t, .group = i};

@@ -119,7 +119,8 @@ static void hub_down(struct territory_fixture *t)
 static void site_up(struct territory_fixture *t)
 {
     struct site_keys keys = {.sign = t->f.sign, .hash = t->f.hash, .tls = t->site_tls};
-    MUST(site_start(&t->site, &t->f.config, &keys, &t->e), &t->e);
+    MUST(site_open(&t->site, &t->f.config, &keys, NULL, &t->e), &t->e);
+    MUST(site_start(t->site, &t->e), &t->e);
 }
 
 static uint64_t mark(struct territory_fixture *t, const char *label, bool wait)
