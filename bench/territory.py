@@ -26,13 +26,15 @@ def run(argv, **more):
 
 
 class Territory:
-    """`groups`: the text of the site's [group] and [volume] sections."""
+    """`groups`: the text of the site's [group] and [volume] sections; `prefix`: by who, the first words
+    of the command that starts a daemon where it is to live."""
 
-    def __init__(self, build, root, groups, spool_budget="8GiB"):
+    def __init__(self, build, root, groups, spool_budget="8GiB", address="127.0.0.1", prefix=None):
         self.relais = os.path.join(build, "tools/relais")
         self.daemon = os.path.join(build, "engine/daemon/relaisd")
         self.root = root
         self.procs = []
+        self.prefix = prefix or {}
         words = {}
         for who in ("site", "hub"):
             run([self.relais, "keygen", "all", os.path.join(root, who)])
@@ -49,17 +51,16 @@ class Territory:
                 text += f"spool-budget = {spool_budget}\nhub = hub\nreaders = {words['site', 'restore']}\n"
             text += f"[peer {other}]\nlink-key = {words[other, 'link']}\nsign-key = {words[other, 'sign']}\n"
             if who == "site":
-                text += f"address = 127.0.0.1:{port}\n{groups}"
+                text += f"address = {address}:{port}\n{groups}"
             else:
-                text += f"[hub]\nlisten = 127.0.0.1:{port}\nstore = dir:{root}/store\n"
+                text += f"[hub]\nlisten = {address}:{port}\nstore = dir:{root}/store\n"
             self.conf[who] = os.path.join(d, "relais.conf")
             with open(self.conf[who], "w") as f:
                 f.write(text)
 
     def start(self):
         for who in ("hub", "site"):
-            with open(os.path.join(self.root, who, "log"), "w") as log:
-                self.procs.append(subprocess.Popen([self.daemon, "-c", self.conf[who]], stderr=log))
+            self.start_one(who)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             done = subprocess.run([self.relais, "-c", self.conf["site"], "status", "--json"],
@@ -69,6 +70,22 @@ class Territory:
             time.sleep(0.1)
         self.stop()
         give_up(f"the daemons did not connect; logs in {self.root}")
+
+    def start_one(self, who):
+        with open(os.path.join(self.root, who, "log"), "w") as log:
+            argv = self.prefix.get(who, []) + [self.daemon, "-c", self.conf[who]]
+            self.procs.append(subprocess.Popen(argv, stderr=log))
+        deadline = time.monotonic() + 20
+        control = os.path.join(self.root, who, "control")
+        while not os.path.exists(control):
+            if time.monotonic() > deadline:
+                give_up(f"the {who} did not start; logs in {self.root}")
+            time.sleep(0.02)
+
+    def status(self):
+        done = subprocess.run([self.relais, "-c", self.conf["site"], "status", "--json"],
+                              stdout=subprocess.PIPE, text=True)
+        return done.stdout
 
     def cli(self, *args):
         return run([self.relais, "-c", self.conf["site"], *args])
@@ -86,6 +103,15 @@ class Territory:
             with open(f"/proc/{p.pid}/status") as f:
                 peaks += [int(line.split()[1]) / 1024 for line in f if line.startswith("VmHWM")]
         return peaks
+
+    def cpu(self):
+        """Seconds of processor that each has used, in the order they were started."""
+        used = []
+        for p in self.procs:
+            with open(f"/proc/{p.pid}/stat") as f:
+                words = f.read().rsplit(")", 1)[1].split()
+            used.append((int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK"))
+        return used
 
     def stop(self):
         for p in self.procs:
