@@ -26,6 +26,7 @@ static void accept_loop(void *arg)
         struct io_addr from = {0};
         int fd = fio_accept(h->listen_fd, &from);
         reap(h);
+        kept_expire(h);
         if (fd < 0) {
             if (fd == -ECANCELED)
                 break;
@@ -135,6 +136,7 @@ void hub_stop(struct hub *h)
         session_free(s);
     }
     territory_free(&h->status);
+    kept_free(h);
     bufpool_free(&h->parts);
     bufpool_free(&h->fetches);
     free(h->sign);

@@ -10,6 +10,8 @@
 /* A cut from further in the future than clocks drift is worth a line in the log; it is no reason to
  * leave a hospital without a copy. */
 #define FUTURE_NS (INT64_C(86400) * 1000000000)
+/* What a TLS record holds. */
+#define PIECE_STEP 16384u
 
 int hub_head(struct hub *h, const char *site, const char *group, struct store_head *raw,
              struct catalog_entry *out, struct err *e)
@@ -232,12 +234,17 @@ static int answer_offer(struct session *s, uint32_t id, const struct offer *o, b
                         struct err *e)
 {
     Relais__Need need = RELAIS__NEED__INIT;
+    Relais__PartBegun begun[LINK_PARTS_OPEN], *list[LINK_PARTS_OPEN];
     uint8_t bits[(PARTS_MAX + 7) / 8] = {0};
     need.committed = committed;
     if (!committed) {
         for (uint32_t i = 0; i < o->m.part_count; i++)
             if (!o->stored[i])
                 bits[i / 8] = (uint8_t)(bits[i / 8] | 1u << (i % 8));
+        need.n_begun = kept_list(s, o, begun);
+        for (size_t i = 0; i < need.n_begun; i++)
+            list[i] = &begun[i];
+        need.begun = list;
         need.missing = (ProtobufCBinaryData){(o->m.part_count + 7) / 8, bits};
     }
     return session_reply(s, FRAME_Need, id, &need.base, e);
@@ -302,6 +309,31 @@ static int offer(struct session *s, uint32_t id, struct offer *o, const char *gr
     return answer_offer(s, id, o, committed, e);
 }
 
+/* A site's connections of an earlier voyage are dead, even if this end has not noticed: what they
+ * still store is waited for, so that it need not come again. Not for long, should the store be
+ * stuck. (waits) */
+static int end_earlier(struct session *s, uint64_t voyage, struct err *e)
+{
+    uint64_t until = io_now(s->hub->io) + HUB_BREAK_NS;
+    int rc = 0;
+    if (voyage == 0 || s->voyage == voyage)
+        return 0;
+    s->voyage = voyage;
+    for (;;) {
+        bool any = false;
+        for (struct session *p = s->hub->sessions; p; p = p->next) {
+            if (p == s || p->done || p->voyage == 0 || p->voyage == voyage ||
+                strcmp(p->peer, s->peer) != 0)
+                continue;
+            session_break(p);
+            any = true;
+        }
+        if (!any || rc < 0 || io_now(s->hub->io) >= until)
+            return rc;
+        rc = session_wait(s, &s->hub->session_ended, e);
+    }
+}
+
 int ingest_offer(struct session *s, const struct frame_header *h, const Relais__Offer *m,
                  struct err *e)
 {
@@ -313,12 +345,15 @@ int ingest_offer(struct session *s, const struct frame_header *h, const Relais__
     if (rc < 0)
         return session_refuse(s, h->id, e);
     (void)snprintf(group, sizeof group, "%s", m->group);
+    uint64_t voyage = m->voyage;
     struct offer *o = err_calloc(1, sizeof *o);
     o->refs = 1;
     o->since = io_now(s->hub->io);
     o->raw_len = h->payload_len;
     o->raw = err_malloc(o->raw_len);
     rc = link_recv_payload(s->link, o->raw, o->raw_len, e);
+    if (rc == 0)
+        rc = end_earlier(s, voyage, e);
     if (rc == 0 && offer(s, h->id, o, group, e) < 0)
         rc = session_refuse(s, h->id, e);
     offer_unref(o);
@@ -464,12 +499,28 @@ static int check_piece(struct session *s, const struct frame_header *h, const Re
                        m->part, len, h->payload_len, m->offset);
     const struct partial *p = partial_find(s, o, m->part);
     uint32_t due = p ? p->filled : 0;
-    if (m->offset != due)
+    if (m->offset != due && (p || !kept_resume(s, o, m->part, m->offset)))
         return err_set(e, ERR_PROTO,
                        "part %" PRIu32 ": piece at %" PRIu32 " where %" PRIu32
                        " was due: pieces of a part come in order",
                        m->part, m->offset, due);
     *out = o;
+    return 0;
+}
+
+/* By the record, so that what came before the connection broke is known. */
+static int take_piece(struct session *s, struct partial *p, uint32_t len, struct err *e)
+{
+    while (len > 0) {
+        uint32_t n = len < PIECE_STEP ? len : PIECE_STEP;
+        int rc = link_recv_payload(s->link, p->buf + p->filled, n, e);
+        if (rc < 0)
+            return rc;
+        p->filled += n;
+        p->offer->bytes_in += n;
+        len -= n;
+    }
+    p->since = io_now(s->hub->io);
     return 0;
 }
 
@@ -490,18 +541,14 @@ int ingest_part(struct session *s, const struct frame_header *h, const Relais__P
         if (rc < 0)
             return rc;
     }
-    rc = link_recv_payload(s->link, p->buf + p->filled, h->payload_len, e);
+    rc = take_piece(s, p, h->payload_len, e);
     if (rc < 0)
         return rc;
-    p->filled += h->payload_len;
-    p->since = io_now(s->hub->io);
-    o->bytes_in += h->payload_len;
     return p->filled == p->len ? part_finish(s, h->id, p, e) : 0;
 }
 
 void ingest_drop(struct session *s)
 {
-    partial_drop_all(s);
     while (s->offers) {
         struct offer *o = s->offers;
         s->offers = o->next;

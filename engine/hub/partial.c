@@ -7,6 +7,8 @@
  * it may ask for and finish (the banker's algorithm, with the same claim for all). */
 #include "session.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* How many parts a connection may have open: the least memory of a hub holds LINK_PARTS_OPEN. */
@@ -38,6 +40,88 @@ static bool safe(const struct session *s)
     return true;
 }
 
+/* ---- beginnings that are kept ---- */
+
+static bool is_of(const struct kept *k, const struct session *s, const struct offer *o)
+{
+    return strcmp(k->site, s->peer) == 0 && digest_equal(&k->digest, &o->digest);
+}
+
+/* Takes the one at `at` out of the list and frees it; its buffer passes to the caller. */
+static uint8_t *kept_unlist(struct kept **at)
+{
+    struct kept *k = *at;
+    uint8_t *buf = k->buf;
+    *at = k->next;
+    free(k);
+    return buf;
+}
+
+/* Gives the oldest one's buffer back, of one site or of any. False: there is none. */
+static bool kept_evict(struct hub *h, const char *site)
+{
+    struct kept **at = &h->kept;
+    while (*at && site && strcmp((*at)->site, site) != 0)
+        at = &(*at)->next;
+    if (!*at)
+        return false;
+    bufpool_give(&h->parts, kept_unlist(at));
+    return true;
+}
+
+static void kept_add(struct session *s, const struct partial *p)
+{
+    struct hub *h = s->hub;
+    struct kept *k = err_calloc(1, sizeof *k), **at = &h->kept;
+    unsigned all = 0, its = 0;
+    for (; *at; at = &(*at)->next) {
+        all++;
+        its += strcmp((*at)->site, s->peer) == 0;
+    }
+    (void)snprintf(k->site, sizeof k->site, "%s", s->peer);
+    k->digest = p->offer->digest;
+    k->buf = p->buf;
+    k->part = p->part;
+    k->filled = p->filled;
+    k->since = io_now(h->io);
+    *at = k;
+    if (its >= LINK_PARTS_OPEN)
+        (void)kept_evict(h, s->peer);
+    else if (all >= h->parts.max / 2) /* all: without this one */
+        (void)kept_evict(h, NULL);
+}
+
+unsigned kept_list(const struct session *s, const struct offer *o, Relais__PartBegun *out)
+{
+    unsigned n = 0;
+    for (const struct kept *k = s->hub->kept; k && n < LINK_PARTS_OPEN; k = k->next) {
+        uint32_t len;
+        if (!is_of(k, s, o) || o->stored[k->part])
+            continue;
+        /* One byte at least is left to be sent: it brings the request that is answered. */
+        len = manifest_part_len(&o->m, k->part);
+        relais__part_begun__init(&out[n]);
+        out[n].part = k->part;
+        out[n].filled = k->filled < len ? k->filled : len - 1;
+        n++;
+    }
+    return n;
+}
+
+void kept_expire(struct hub *h)
+{
+    while (h->kept && io_now(h->io) - h->kept->since > HUB_KEPT_NS)
+        (void)kept_evict(h, NULL);
+}
+
+void kept_free(struct hub *h)
+{
+    while (kept_evict(h, NULL))
+        ;
+}
+
+/* ---- parts that come in ---- */
+
 struct partial *partial_find(struct session *s, const struct offer *o, uint32_t part)
 {
     for (unsigned i = 0; i < LINK_PARTS_OPEN; i++) {
@@ -46,6 +130,16 @@ struct partial *partial_find(struct session *s, const struct offer *o, uint32_t 
             return p;
     }
     return NULL;
+}
+
+/* The part comes anew, as a whole. */
+static void kept_drop(struct session *s, const struct offer *o, uint32_t part)
+{
+    struct kept **at = &s->hub->kept;
+    while (*at && (!is_of(*at, s, o) || (*at)->part != part))
+        at = &(*at)->next;
+    if (*at)
+        bufpool_give(&s->hub->parts, kept_unlist(at));
 }
 
 int partial_begin(struct session *s, struct offer *o, uint32_t part, struct partial **out,
@@ -60,9 +154,12 @@ int partial_begin(struct session *s, struct offer *o, uint32_t part, struct part
                        part, o->m.rp, s->partial_count);
     while (p->buf)
         p++;
+    kept_drop(s, o, part);
     /* The offer may be committed by a job, and dropped, while this waits. */
     o->refs++;
     while (!safe(s) || !(buf = bufpool_try(&s->hub->parts))) {
+        if (safe(s) && kept_evict(s->hub, NULL))
+            continue;
         int rc = session_wait(s, &s->hub->parts.freed, e);
         if (rc < 0) {
             offer_unref(o);
@@ -108,13 +205,36 @@ void partial_excuse(struct session *s, uint64_t ns)
     }
 }
 
-void partial_drop_all(struct session *s)
+struct partial *kept_resume(struct session *s, struct offer *o, uint32_t part, uint32_t offset)
+{
+    struct kept **at = &s->hub->kept;
+    struct partial *p = s->partials;
+    while (*at && (!is_of(*at, s, o) || (*at)->part != part))
+        at = &(*at)->next;
+    /* Waiting here with a buffer in hand could be for ever: then rather all of the part again. */
+    if (!*at || (*at)->filled < offset || s->partial_count == claim(s->hub) || !safe(s))
+        return NULL;
+    while (p->buf)
+        p++;
+    o->refs++;
+    *p = (struct partial){.offer = o, .part = part, .len = manifest_part_len(&o->m, part)};
+    p->buf = kept_unlist(at);
+    p->filled = offset;
+    p->since = io_now(s->hub->io);
+    s->partial_count++;
+    return p;
+}
+
+void partial_keep_all(struct session *s)
 {
     for (unsigned i = 0; i < LINK_PARTS_OPEN; i++) {
         struct partial *p = &s->partials[i];
         if (!p->buf)
             continue;
-        bufpool_give(&s->hub->parts, p->buf);
+        if (p->filled > 0 && !p->offer->stored[p->part])
+            kept_add(s, p);
+        else
+            bufpool_give(&s->hub->parts, p->buf);
         offer_unref(p->offer);
         partial_end(s, p);
     }

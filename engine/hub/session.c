@@ -231,6 +231,7 @@ static void session_main(void *arg)
     if (s->link)
         link_shutdown(s->link);
     pulse_stop(s);
+    partial_keep_all(s);
     jobs_reap(s, true);
     ingest_drop(s);
     if (s->link) {
@@ -251,6 +252,7 @@ static void session_main(void *arg)
         bufpool_trim(&s->hub->fetches);
     }
     s->done = true;
+    fiber_wake_all(&s->hub->session_ended);
 }
 
 void session_start(struct hub *h, int fd, const struct io_addr *from)

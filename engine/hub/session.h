@@ -17,16 +17,18 @@
 
 #define HUB_PROTOCOL     1u
 #define HUB_HANDSHAKE_NS (10 * IO_S)
-#define HUB_IDLE_NS      (30 * IO_S)
-#define HUB_PING_NS      (4 * IO_S) /* a peer that waits for memory hears of us this often */
+#define HUB_IDLE_NS      (10 * IO_S) /* a site pings after 2 s of silence */
+#define HUB_PING_NS      (4 * IO_S)  /* a peer that waits for memory hears of us this often */
 #define HUB_PULSE_NS     (2 * IO_S) /* and one whose frame takes so long; below CALL_PONG_NS by far */
-#define HUB_PARTIAL_NS   (60 * IO_S) /* a part of which nothing came for so long */
-#define HUB_JOBS_MAX     16u         /* of one connection */
-#define HUB_OFFERS_MAX   16u         /* of one connection, open at once */
-#define HUB_COMMITS_MAX  32u         /* of one connection, waiting */
-#define HUB_FETCHES_MAX  64u         /* of all connections, with a buffer */
-#define HUB_HISTORY_PAGE 200u        /* points in one reply: fits MESSAGE_MAX with full labels */
-#define HUB_KNOWN        8u          /* catalog entries a connection remembers */
+#define HUB_PARTIAL_NS   (60 * IO_S)  /* a part of which nothing came for so long */
+#define HUB_KEPT_NS      (600 * IO_S) /* the beginning of a part is kept so long */
+#define HUB_BREAK_NS     (5 * IO_S)   /* an offer waits so long for the connection before to end */
+#define HUB_JOBS_MAX     16u          /* of one connection */
+#define HUB_OFFERS_MAX   16u          /* of one connection, open at once */
+#define HUB_COMMITS_MAX  32u          /* of one connection, waiting */
+#define HUB_FETCHES_MAX  64u          /* of all connections, with a buffer */
+#define HUB_HISTORY_PAGE 200u         /* points in one reply: fits MESSAGE_MAX with full labels */
+#define HUB_KNOWN        8u           /* catalog entries a connection remembers */
 
 struct session;
 struct job;
@@ -53,6 +55,8 @@ struct hub {
     struct session *sessions;
     unsigned live; /* sessions that have not ended */
     struct bufpool parts, fetches;
+    struct kept *kept;
+    struct fiber_cond session_ended;
     struct territory status;
 };
 
@@ -75,6 +79,18 @@ struct partial {
     uint8_t *buf; /* NULL: the place is free */
     uint32_t part, filled, len;
     uint64_t since; /* the last piece */
+};
+
+/* The beginning of a part whose connection broke: the site's next connection goes on from there, so
+ * that a link that is cut again and again moves forward all the same. Kept while nobody needs the
+ * buffer. */
+struct kept {
+    struct kept *next; /* oldest first */
+    char site[NAME_MAX_LEN + 1];
+    struct digest digest; /* of the delta's manifest */
+    uint8_t *buf;
+    uint32_t part, filled;
+    uint64_t since;
 };
 
 struct commit_request {
@@ -107,6 +123,7 @@ struct session {
     unsigned job_count;
     struct fiber_cond job_ended;
 
+    uint64_t voyage; /* of the peer's offers; 0: not known */
     struct offer *offers;
     unsigned offer_count;
     struct partial partials[LINK_PARTS_OPEN];
@@ -202,7 +219,15 @@ void partial_end(struct session *s, struct partial *p);
 int partial_check_age(struct session *s, struct err *e);
 /* For so long the connection was not read: nothing could come. */
 void partial_excuse(struct session *s, uint64_t ns);
-void partial_drop_all(struct session *s);
+/* Ends them all; keeps what came of them. */
+void partial_keep_all(struct session *s);
+/* What is kept of this offer's parts: at most LINK_PARTS_OPEN, into out. Returns their number. */
+unsigned kept_list(const struct session *s, const struct offer *o, Relais__PartBegun *out);
+/* Goes on with a part from `offset`. NULL: not so much of it is kept, or not any more. */
+struct partial *kept_resume(struct session *s, struct offer *o, uint32_t part, uint32_t offset);
+/* Frees what is older than HUB_KEPT_NS. */
+void kept_expire(struct hub *h);
+void kept_free(struct hub *h);
 
 /* ---- commit.c ---- */
 

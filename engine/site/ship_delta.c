@@ -162,7 +162,7 @@ static int send_piece(struct delta_trip *t, struct share_part *turn, Relais__Par
     return res;
 }
 
-static int send_pieces(struct delta_trip *t, struct share_part *turn, uint32_t n,
+static int send_pieces(struct delta_trip *t, struct share_part *turn, uint32_t n, uint32_t from,
                        const uint8_t *buf, uint32_t len, struct err *e)
 {
     Relais__Part part;
@@ -170,7 +170,7 @@ static int send_pieces(struct delta_trip *t, struct share_part *turn, uint32_t n
     part.group = t->p->group->chain.group;
     part.digest = (ProtobufCBinaryData){DIGEST_LEN, t->facts.digest.b};
     part.part = n;
-    for (uint32_t at = 0; at < len;) {
+    for (uint32_t at = from; at < len;) {
         uint32_t piece = share_piece(&t->p->shipper->share);
         int res;
         if (piece > len - at)
@@ -185,7 +185,7 @@ static int send_pieces(struct delta_trip *t, struct share_part *turn, uint32_t n
     return 0;
 }
 
-static int send_part(struct delta_trip *t, uint32_t n, struct err *e)
+static int send_part(struct delta_trip *t, uint32_t n, uint32_t from, struct err *e)
 {
     struct shipper *s = t->p->shipper;
     uint32_t len = manifest_part_len(&t->m, n);
@@ -206,7 +206,7 @@ static int send_part(struct delta_trip *t, uint32_t n, struct err *e)
     res = buf ? read_part(t, n, buf, len, e)
               : err_os(e, -ECANCELED, "group %s", t->p->group->chain.group);
     if (res == 0)
-        res = send_pieces(t, &turn, n, buf, len, e);
+        res = send_pieces(t, &turn, n, from, buf, len, e);
     if (buf)
         bufpool_give(&s->parts, buf);
     share_end(&s->share, &turn);
@@ -216,6 +216,16 @@ static int send_part(struct delta_trip *t, uint32_t n, struct err *e)
 static bool is_missing(const Relais__Need *need, uint32_t n)
 {
     return need->missing.len > n / 8 && (need->missing.data[n / 8] >> (n % 8) & 1) != 0;
+}
+
+/* How much of a part the hub has from an earlier connection. */
+static uint32_t begun(const struct delta_trip *t, uint32_t n)
+{
+    const Relais__Need *need = t->offer.reply.need;
+    for (size_t i = 0; i < need->n_begun; i++)
+        if (need->begun[i]->part == n && need->begun[i]->filled < manifest_part_len(&t->m, n))
+            return need->begun[i]->filled;
+    return 0;
 }
 
 static int send_missing(struct delta_trip *t, struct err *e)
@@ -229,7 +239,7 @@ static int send_missing(struct delta_trip *t, struct err *e)
             return err_set(e, ERR_AGAIN, "group %s: an earlier delta failed",
                            t->p->group->chain.group);
         if (is_missing(need, n))
-            res = send_part(t, n, e);
+            res = send_part(t, n, begun(t, n), e);
     }
     while (t->flying > 0 && res == 0)
         res = wait_oldest(t, e);
@@ -328,6 +338,7 @@ static int send_offer(struct delta_trip *t, const struct bytes_out *encoded, str
     Relais__Offer offer;
     relais__offer__init(&offer);
     offer.group = t->p->group->chain.group;
+    offer.voyage = t->p->shipper->voyage;
     t->offer = (struct call){.expect = FRAME_Need};
     share_charge(&t->p->shipper->share, encoded->len);
     return call_start(caller_of(t), &t->offer, FRAME_Offer, &offer.base, encoded->p,

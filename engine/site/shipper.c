@@ -9,11 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONNECT_NS   (10 * IO_S)
-#define HANDSHAKE_NS (15 * IO_S)
-#define BACKOFF_MIN  (500 * IO_MS)
-#define BACKOFF_MAX  (30 * IO_S)
-#define STEADY_NS    (5 * IO_S) /* a connection that lasted so long was a success */
+#define CONNECT_NS   (4 * IO_S) /* three SYNs; then the next address */
+#define HANDSHAKE_NS (10 * IO_S)
+#define BACKOFF_MIN  (100 * IO_MS)
+/* An attempt is three packets; a link that is back and not made use of costs the RPO. */
+#define BACKOFF_MAX (5 * IO_S)
+/* A connection that lasted so long, or carried so much, was a success. */
+#define STEADY_NS    (5 * IO_S)
+#define STEADY_BYTES (256 * KIB)
 
 struct passenger {
     struct shipper *shipper;
@@ -71,13 +74,15 @@ static void set_link_up(struct shipper *s, bool up)
         s->groups[i]->link_up = up;
 }
 
-/* As long as the connection works. */
-static void ride(struct shipper *s)
+/* As long as the connection works. Returns what it carried. */
+static uint64_t ride(struct shipper *s)
 {
     struct passenger *riders = err_calloc(s->count, sizeof *riders);
     struct io *io = fiber_io();
     struct err e = ERR_INIT;
     s->since = io->ops->wall(io);
+    io_random(io, &s->voyage, sizeof s->voyage);
+    s->voyage |= 1;
     memset(s->offers, 0, sizeof s->offers);
     s->sample_count = 0;
     set_link_up(s, true);
@@ -99,9 +104,11 @@ static void ride(struct shipper *s)
         s->error = e;
         log_warn("hub %s: the connection broke: %s", s->hub->name, e.text);
     }
+    uint64_t carried = link_bytes_out(caller_link(s->caller));
     caller_free(s->caller);
     s->caller = NULL;
     free(riders);
+    return carried;
 }
 
 static uint64_t jittered(struct io *io, uint64_t ns)
@@ -122,8 +129,8 @@ static void shipper_fiber(void *arg)
         if (connect_hub(s, attempt, &e) == 0) {
             log_notice("hub %s: connected", s->hub->name);
             s->error = (struct err)ERR_INIT;
-            ride(s);
-            if (io_now(io) - start >= STEADY_NS)
+            uint64_t carried = ride(s);
+            if (io_now(io) - start >= STEADY_NS || carried >= STEADY_BYTES)
                 backoff = BACKOFF_MIN;
         } else {
             if (e.code != ERR_CANCELED && strcmp(e.text, s->error.text) != 0)

@@ -22,6 +22,7 @@ struct shipper {
     struct fiber *fiber;
     bool stopping;
     /* The connection; NULL between two. */
+    uint64_t voyage; /* random, of this connection: the hub gives up those before it */
     struct caller *caller;
     unsigned offers[SHARE_CLASSES]; /* open on this connection */
     struct fiber_cond offer_closed;

@@ -61,7 +61,7 @@ make_config() { # make_config NAME [OPTION LINES FOR [site]]
 make_hub() { # make_hub SITE...: keys must exist
     local p
     {
-        printf '[hub]\nlisten = 127.0.0.1:%d\n' "$port"
+        printf '[hub]\nlisten = %s:%d\n' "${hub_addr:-127.0.0.1}" "$port"
         if [ -n "${RELAIS_TEST_CEPH_CONF:-}" ]; then
             printf 'store = rados:%s\nceph-conf = %s\nceph-user = %s\nceph-keyring = %s\n' "$RELAIS_TEST_CEPH_POOL" \
                 "$RELAIS_TEST_CEPH_CONF" "$RELAIS_TEST_CEPH_USER" "$RELAIS_TEST_CEPH_KEYRING"
@@ -76,7 +76,7 @@ make_hub() { # make_hub SITE...: keys must exist
 
 make_site() { # make_site NAME [OPTION LINES FOR [site]]; stdin: groups and volumes
     {
-        printf '[peer hub]\nlink-key = %s\naddress = 127.0.0.1:%d\n' "$(word hub link)" "${site_port:-$port}"
+        printf '[peer hub]\nlink-key = %s\naddress = %s:%d\n' "$(word hub link)" "${hub_addr:-127.0.0.1}" "${site_port:-$port}"
         cat
     } | make_config "$1" "hub = hub
 readers = $(word "$1" restore)
