@@ -31,6 +31,7 @@ struct check {
     struct disk *disk;
     char root[128], site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
     struct check_image image;
+    struct nonces *nonces;
     struct cut *cuts;
     size_t cut_count, cut_cap;
     struct digest *digests; /* of each RP that was seen, by RP; zero where none ended there */
@@ -50,7 +51,7 @@ struct check {
 
 struct check *check_new(struct world *w, struct disk *hub, const char *root, const char *site,
                         const char *group, const struct key_public *signer,
-                        struct key_secret *restore)
+                        struct key_secret *restore, struct nonces *nonces)
 {
     struct check *c = err_calloc(1, sizeof *c);
     c->w = w;
@@ -62,6 +63,7 @@ struct check *check_new(struct world *w, struct disk *hub, const char *root, con
     c->image.group = c->group;
     c->image.signer = signer;
     c->image.restore = restore;
+    c->nonces = nonces;
     return c;
 }
 
@@ -385,6 +387,8 @@ static bool follow(struct check *c, const struct check_entry *e)
         return false;
     if (check_delta_apply(&c->image, e, file, &complete, &err))
         world_fail(c->w, "%s/%s: committed RP %" PRIu64 ": %s", c->site, c->group, e->rp, err.text);
+    else
+        nonces_take(c->nonces, c->site, c->image.signer, file, e->file_len);
     free(file);
     if (c->w->failed)
         return false;

@@ -17,6 +17,7 @@
 #include "disk.h"
 #include "key.h"
 #include "ledger.h"
+#include "nonces.h"
 
 #define CHECK_VOLUMES 4u
 
@@ -25,7 +26,7 @@ struct check;
 /* root: the directory of the store. The keys are borrowed. */
 struct check *check_new(struct world *w, struct disk *hub, const char *root, const char *site,
                         const char *group, const struct key_public *signer,
-                        struct key_secret *restore);
+                        struct key_secret *restore, struct nonces *nonces);
 void check_free(struct check *c);
 /* A volume that is scanned. */
 void check_add_volume(struct check *c, const char *name, uint64_t size);

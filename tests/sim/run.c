@@ -34,7 +34,7 @@ static const char *const plants[] = {
 
 struct options {
     uint64_t seeds, seed, minutes;
-    bool seed_given, verbose, self_test;
+    bool seed_given, verbose, self_test, brief;
     const char *scenario, *regressions, *plant;
 };
 
@@ -166,14 +166,16 @@ static void print_totals(const struct totals *t, const char *what)
             (void)printf("  %-28s %10" PRIu64 "\n", fault_text((enum fault)i), t->count[i]);
 }
 
-static bool judge(const struct scenario *s, uint64_t seed, struct totals *t)
+static bool judge(const struct scenario *s, uint64_t seed, struct totals *t, bool brief)
 {
     bool ok = run_seed(s, seed, PLANT_NONE, false, false);
     add(t);
     if (ok)
         return true;
-    (void)printf("FAILED: scenario %s, seed %" PRIu64 ": %s\nWhat happened:\n", s->name, seed,
-                 verdict->failure);
+    (void)printf("FAILED: scenario %s, seed %" PRIu64 ": %s\n", s->name, seed, verdict->failure);
+    if (brief)
+        return false;
+    (void)printf("What happened:\n");
     (void)run_seed(s, seed, PLANT_NONE, true, false);
     (void)printf("To see it again, every request included:  sim --scenario %s --seed %" PRIu64
                  " --verbose\n",
@@ -257,7 +259,7 @@ static bool run_regressions(const char *path, struct totals *t)
         if (!s)
             (void)printf("FAILED: %s names scenario '%s', which there is not\n", path,
                          known[i].name);
-        all = s && judge(s, known[i].seed, t) && all;
+        all = s && judge(s, known[i].seed, t, false) && all;
     }
     return all;
 }
@@ -270,7 +272,7 @@ static bool campaign(const struct options *o)
     for (uint64_t n = 0; all && (o->minutes ? seconds() < end : n < o->seeds); n++)
         for (unsigned i = 0; all && i < SCENARIOS; i++)
             if (!o->scenario || strcmp(o->scenario, scenarios[i]->name) == 0)
-                all = judge(scenarios[i], o->seed + n, &t);
+                all = judge(scenarios[i], o->seed + n, &t, o->brief);
     print_totals(&t, all ? "all well" : "stopped at a failure");
     return all;
 }
@@ -295,7 +297,8 @@ static bool replay(const struct options *o)
 }
 
 static const char usage[] =
-    "usage: sim [--seeds N | --minutes M] [--seed S] [--scenario NAME] [--regressions FILE]\n"
+    "usage: sim [--seeds N | --minutes M] [--seed S] [--scenario NAME] [--regressions FILE] "
+    "[--brief]\n"
     "       sim --seed S [--scenario NAME] [--plant NAME] --verbose   one seed, everything shown\n"
     "       sim --self-test                            do planted bugs get caught, do seeds "
     "replay\n";
@@ -311,6 +314,7 @@ static bool parse(struct options *o, int argc, char **argv)
         {"self-test", no_argument, NULL, 't'},
         {"regressions", required_argument, NULL, 'r'},
         {"plant", required_argument, NULL, 'p'},
+        {"brief", no_argument, NULL, 'b'},
         {NULL, 0, NULL, 0},
     };
     int c;
@@ -340,6 +344,9 @@ static bool parse(struct options *o, int argc, char **argv)
             break;
         case 'p':
             o->plant = optarg;
+            break;
+        case 'b':
+            o->brief = true;
             break;
         default:
             return false;

@@ -197,7 +197,8 @@ static void settled(struct place *p, const struct place_group *g)
     }
 }
 
-/* Guests that had asked for something get their answers. */
+/* Guests that had asked for something get their answers; what others had asked for when they died
+ * is done too, or never will be. */
 static void quiesce(struct towns *t)
 {
     uint64_t until = t->w->now + 10 * 60 * IO_S;
@@ -206,6 +207,7 @@ static void quiesce(struct towns *t)
         towns_spend(t, IO_S);
     if (!towns_guests_idle(t))
         world_fail(t->w, "a guest has no answer ten minutes after the last fault");
+    towns_spend(t, 30 * IO_S);
 }
 
 static void check_last(struct towns *t)

@@ -124,7 +124,7 @@ static void make_group(struct towns *t, struct place *p, struct place_group *g, 
     uint64_t kind = rng_below(r, 3); /* scanned, captured, some of each */
     (void)snprintf(g->name, sizeof g->name, "%s", name);
     g->check = check_new(t->w, node_disk(t->hub.node), STORE_ROOT, p->name, g->name,
-                         key_public(p->sign), t->restore);
+                         key_public(p->sign), t->restore, t->nonces);
     g->volume_count = (kind == 2 ? 2 : 1) + (unsigned)rng_below(r, 2);
     g->changed = true;
     if (kind > 0) {
@@ -235,6 +235,7 @@ struct towns *towns_new(struct world *w, enum plant plant)
     t->heavy = rng_chance(&w->rng, 50000);
     t->procs = procs_new(w);
     t->restore = draw_key(w, KEY_RESTORE);
+    t->nonces = nonces_new(w, t->restore);
     make_place(t, &t->hub, "arras");
     make_place(t, &t->reader, "douai");
     disk_poke(node_disk(t->reader.node), "/srv/about", 0, "restored",
@@ -279,6 +280,7 @@ void towns_free(struct towns *t)
         free_place(&t->sites[i]);
     free_place(&t->hub);
     free_place(&t->reader);
+    nonces_free(t->nonces);
     key_free(t->restore);
     free(t);
 }
@@ -287,9 +289,11 @@ void towns_free(struct towns *t)
 
 void towns_check(struct towns *t)
 {
-    for (unsigned i = 0; i < TOWNS_SITES; i++)
+    for (unsigned i = 0; i < TOWNS_SITES; i++) {
+        towns_check_spool(t, &t->sites[i]);
         for (unsigned g = 0; g < t->sites[i].group_count; g++)
             check_run(t->sites[i].groups[g].check);
+    }
 }
 
 void towns_end(struct towns *t, struct place *p, enum proc_end how, uint64_t pause)

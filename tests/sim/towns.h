@@ -14,10 +14,11 @@
 #define TOWNS_SITES  2u
 #define TOWNS_GROUPS 2u /* of a site, at most */
 
-#define STORE_ROOT  "/srv/relais/store"
-#define TOWNS_STATE "/var/lib/relais"
-#define TOWNS_SPOOL "/var/spool/relais"
-#define TOWNS_NBD   "/run/relais/nbd"
+#define STORE_ROOT      "/srv/relais/store"
+#define TOWNS_STATE     "/var/lib/relais"
+#define TOWNS_SPOOL     "/var/spool/relais"
+#define TOWNS_NBD       "/run/relais/nbd"
+#define TOWNS_SPOOL_MAX (UINT64_C(44) << 20) /* the budget, see towns.c */
 
 struct place_volume {
     char name[16], path[64];
@@ -63,6 +64,7 @@ struct towns {
     struct procs *procs;
     enum plant plant;
     struct key_secret *restore;
+    struct nonces *nonces;
     struct place hub, sites[TOWNS_SITES], reader;
     bool heavy;  /* volumes larger than the spool likes, outages longer than it lasts */
     bool quiet;  /* nobody writes volumes any more */
@@ -96,6 +98,9 @@ bool towns_guests_idle(const struct towns *t);
 void towns_hub_main(void *arg, struct proc *p);
 void towns_site_main(void *arg, struct proc *p);
 void towns_reader_main(void *arg, struct proc *p); /* towns_reader.c */
+
+/* towns_spool.c: looks through the spool: nonces, budget. */
+void towns_check_spool(struct towns *t, const struct place *site);
 
 /* towns_guests.c. A captured volume: its place in configuration, ledger and check; and what was on
  * it when it came into service. */
