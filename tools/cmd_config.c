@@ -1,6 +1,12 @@
 /* relais config: checks relais.conf as the daemon would, prints the reference of its options. */
 #include "command.h"
 
+#include "footprint.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include <string.h>
 
 static void report(void *arg, int line, const char *text)
@@ -10,6 +16,32 @@ static void report(void *arg, int line, const char *text)
         (void)fprintf(stderr, "%s:%d: %s\n", file, line, text);
     else
         (void)fprintf(stderr, "%s: %s\n", file, text);
+}
+
+/* The volumes are there: the configuration was checked against this machine. */
+static uint64_t size_of(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+    if (fd >= 0)
+        (void)close(fd);
+    return size > 0 ? (uint64_t)size : 0;
+}
+
+static void print_memory(const struct config *c, unsigned volumes)
+{
+    uint64_t *sizes = err_calloc(volumes + 1, sizeof *sizes);
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    struct footprint f;
+    unsigned n = 0;
+    for (unsigned i = 0; i < c->group_count; i++)
+        for (unsigned k = 0; k < c->groups[i].volume_count; k++)
+            sizes[n++] = size_of(c->groups[i].volumes[k].path);
+    footprint_of(c, c->workers ? c->workers : online > 0 ? (unsigned)online : 1, sizes, &f);
+    (void)printf(
+        "memory: at most %llu MiB, and up to %llu MiB more when most of the volumes is dirty\n",
+        (unsigned long long)(f.total / MIB), (unsigned long long)(f.dirty_max / MIB));
+    free(sizes);
 }
 
 static int check(const char *file, struct err *e)
@@ -24,6 +56,7 @@ static int check(const char *file, struct err *e)
     (void)printf("%s: good: site %s, groups: %u, volumes: %u, peers: %u%s%s\n", file, c->name,
                  c->group_count, volumes, c->peer_count, c->has_hub ? ", hub on " : "",
                  c->has_hub ? c->store : "");
+    print_memory(c, volumes);
     config_free(c);
     return 0;
 }

@@ -19,6 +19,7 @@
 #define BLOCK_BITS    496u /* bytes of bits in a block */
 #define BLOCK_REGIONS (BLOCK_BITS * 8)
 #define BLOCK_SUM     16u
+#define GAP_BLOCKS    128u /* unchanged ones that are written along: 64 KiB */
 #define REGIONS_MAX   (VOLUME_MAX / REGION_SIZE)
 #define LOG_MAX       (BLOCK * (1 + (REGIONS_MAX + BLOCK_REGIONS - 1) / BLOCK_REGIONS))
 
@@ -39,7 +40,7 @@ struct actlog {
     uint8_t *hot;     /* as it shall be */
     uint8_t *durable; /* hot, and on the disk as such */
     uint8_t *changed; /* a byte for each block: to be written */
-    uint8_t *image;   /* the blocks as they are written; only a round touches it */
+    uint8_t *image;   /* the blocks as they were last written; only a round touches it */
     struct rounds rounds;
     struct heater *heaters;
 };
@@ -205,6 +206,8 @@ static int settle(struct actlog *a, bool fits, struct err *e)
         a->fd = -1;
         return err_os(e, res, "%s", a->path);
     }
+    for (uint32_t i = 0; i < a->blocks && fits; i++)
+        block_make(a, i);
     res = actlog_sync(a);
     if (res < 0)
         return err_os(e, res, "%s: syncing", a->path);
@@ -286,6 +289,18 @@ uint32_t actlog_next_hot(const struct actlog *a, uint32_t from)
     return from < a->regions ? from : a->regions;
 }
 
+/* The run of blocks to be written from `first` on: with those between that did not change, when
+ * they are few. Scattered writers of a large volume change blocks all over the log, and a write
+ * costs more than the bytes do. */
+static uint32_t run_end(const struct actlog *a, const uint8_t *mine, uint32_t first)
+{
+    uint32_t end = first + 1;
+    for (uint32_t i = end; i < a->blocks && i - end <= GAP_BLOCKS; i++)
+        if (mine[i])
+            end = i + 1;
+    return end;
+}
+
 /* Blocks that changed go out in runs; then one sync for all. Whatever fails is written again by the
  * next round: after a sync that failed nobody knows what the disk has. */
 static int write_changed(void *arg)
@@ -302,8 +317,7 @@ static int write_changed(void *arg)
         end = i + 1;
         if (!mine[i])
             continue;
-        while (end < a->blocks && mine[end])
-            end++;
+        end = run_end(a, mine, i);
         res = fio_write_all(a->fd, a->image + (size_t)i * BLOCK, (size_t)(end - i) * BLOCK,
                             BLOCK * ((uint64_t)i + 1));
     }

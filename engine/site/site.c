@@ -1,6 +1,7 @@
 #include "site.h"
 
 #include "export.h"
+#include "footprint.h"
 #include "governor.h"
 #include "group.h"
 #include "log.h"
@@ -97,6 +98,25 @@ static int start_exports(struct site *s, const struct export_keeper *keeper, str
     return res;
 }
 
+/* What the configuration implies, for whoever sets the machine's or the unit's limit. */
+static void tell_memory(const struct config *c)
+{
+    uint64_t *sizes = err_calloc((size_t)VOLUMES_MAX * c->group_count + 1, sizeof *sizes);
+    char most[UNITS_TEXT], dirty[UNITS_TEXT];
+    struct footprint f;
+    size_t n = 0;
+    for (unsigned i = 0; i < c->group_count; i++)
+        for (unsigned k = 0; k < c->groups[i].volume_count; k++) {
+            struct io_stat st = {0};
+            (void)fio_stat(c->groups[i].volumes[k].path, &st);
+            sizes[n++] = st.size;
+        }
+    footprint_of(c, io_workers(fiber_io()), sizes, &f);
+    log_info("memory: at most %s, and up to %s more when most of the volumes is dirty",
+             units_size(most, f.total), units_size(dirty, f.dirty_max));
+    free(sizes);
+}
+
 int site_open(struct site **out, const struct config *config, const struct site_keys *keys,
               const struct export_keeper *keeper, struct err *e)
 {
@@ -136,6 +156,7 @@ int site_start(struct site *s, struct err *e)
         if (res < 0)
             return res;
     }
+    tell_memory(c);
     for (size_t i = 0; i < s->count; i++)
         group_start(s->groups[i]);
     shipper_start(&s->shipper, c->hub[0] ? config_peer(c, c->hub) : NULL, s->keys.tls, s->groups,

@@ -32,7 +32,7 @@ done
 own=$tracing/instances/relais-$$
 mkdir "$own"
 end_trace() { echo 0 >"$own/tracing_on"; rmdir "$own" 2>/dev/null || { sleep 0.5; rmdir "$own"; }; }
-trap 'end_trace 2>/dev/null || true; finish' EXIT
+at_end+=('[ ! -d "$own" ] || end_trace')
 echo mono >"$own/trace_clock"
 echo 16384 >"$own/buffer_size_kb"
 for e in submit_req file_get complete; do echo 1 >"$own/events/io_uring/io_uring_$e/enable"; done
@@ -61,7 +61,6 @@ END
 echo 0 >"$own/tracing_on"
 cp "$own/trace" "$dir/trace"
 end_trace
-trap finish EXIT
 
 # Events of the daemon's ring: a request is known by its address from its submission to its completion.
 /usr/bin/python3 - "$dir/trace" "$dir/said" "$fd" "${pid[site]}" <<'END'

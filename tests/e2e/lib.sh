@@ -8,6 +8,7 @@ relaisd=$RELAIS_BUILD/engine/daemon/relaisd
 dir=$(mktemp -d /var/tmp/relais-e2e-XXXXXX)
 port=$((20000 + RANDOM % 20000))
 declare -A pid=()
+at_end=() # commands for the end, whatever it is
 
 ceph_rados() { # ceph_rados ARGS...: in the namespace of the site named "site", with the hub's own rights
     rados -c "$RELAIS_TEST_CEPH_CONF" -n "client.$RELAIS_TEST_CEPH_USER" -k "$RELAIS_TEST_CEPH_KEYRING" \
@@ -25,6 +26,7 @@ finish() {
     trap - EXIT
     exec 2>/dev/null # the shell tells of each process it finds killed
     for p in "${pid[@]}"; do kill -9 "$p" 2>/dev/null || true; done
+    for p in "${at_end[@]}"; do eval "$p" || true; done
     wait 2>/dev/null || true
     if [ $status -eq 0 ]; then rm -rf "$dir"; else echo "left behind for a look: $dir"; fi
     exit $status
