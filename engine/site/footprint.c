@@ -5,12 +5,13 @@
 #include "share.h"
 #include "workshop.h"
 
-#define PROGRAM       (32 * MIB)
-#define SLOT_TABLES   (1 * MIB)  /* of a region: hashes, extents, runs */
-#define DELTA_TABLES  (48 * MIB) /* of an open delta: its index and its runs, while they grow */
-#define DELTAS_OF_CUT 2u         /* the one that fills and the one that ends */
-#define HUB_CONN      (2 * MIB)  /* buffers of a connection to the hub */
-#define SIZE_UNKNOWN  TIB
+#define PROGRAM        (32 * MIB)
+#define SLOT_TABLES    (1 * MIB)  /* of a region: hashes, extents, runs */
+#define DELTA_TABLES   (48 * MIB) /* of an open delta: its index and its runs, while they grow */
+#define SPILLED_SECTOR 96u        /* its places in a table of old content, while that grows */
+#define DELTAS_OF_CUT  2u         /* the one that fills and the one that ends */
+#define HUB_CONN       (2 * MIB)  /* buffers of a connection to the hub */
+#define SIZE_UNKNOWN   TIB
 
 /* What zstd needs for a level, roundly: its tables grow with it. */
 static uint64_t seal_memory(int level)
@@ -29,7 +30,8 @@ static void add_volume(struct footprint *f, const struct config_volume *v, uint6
     }
     f->dirty_max += 2 * map;
     f->maps += size / REGION_SIZE; /* logs: 6 bits and the image of the file, for each region */
-    f->exports += SAVED_MAX + SAVED_MAX / 8 + (uint64_t)EXPORT_WORKERS * FIBER_STACK;
+    f->exports += SAVED_MAX + SAVED_MAX / 16 + (SPILL_MAX >> SECTOR_SHIFT) * SPILLED_SECTOR +
+                  (uint64_t)EXPORT_WORKERS * FIBER_STACK;
 }
 
 void footprint_of(const struct config *c, unsigned workers, const uint64_t *sizes,
