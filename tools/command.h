@@ -35,6 +35,8 @@ int cmd_rate(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_list(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_restore(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_verify(struct command_context *ctx, int argc, char **argv, struct err *e);
+int cmd_readers(struct command_context *ctx, int argc, char **argv, struct err *e);
+int cmd_rotate(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_inspect(struct command_context *ctx, int argc, char **argv, struct err *e);
 
 /* argv[0] is the command's name. The next option's character, -1 after the last, '?' after one that

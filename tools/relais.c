@@ -43,6 +43,11 @@ const struct command commands[] = {
     {"verify", cmd_verify, "prove that a recovery point can be restored",
      "[SITE/]GROUP[@RP|@TIME] --key FILE [--key FILE]... | --chain\n"
      "       [--site SITE] [--parallel N] [--signer WORD]"},
+    {"readers", cmd_readers, "who can open a group's recovery points; let one more",
+     "list [SITE/]GROUP [--signer WORD]\n"
+     "       relais readers grant [SITE/]GROUP --to WORD --key FILE [--key FILE]... [--signer "
+     "WORD]"},
+    {"rotate", cmd_rotate, "seal with a new data key from now on", "[GROUP]"},
     {"inspect", cmd_inspect, "check one delta file and say what is in it",
      "FILE [--signer WORD] [--extents] [--json]"},
     {"help", cmd_help, "explain a command", "[COMMAND]"},

@@ -79,6 +79,11 @@
 #define STORE_ENTRY_MAX 512u  /* one recovery point's entry in the catalog */
 #define STORE_LIST_MAX  1000u /* names or entries in one listing */
 
+/* Wraps of data keys for readers that came later: of one group, at a hub. */
+#define WRAPS_BATCH_MAX ((uint32_t)(256 * KIB)) /* bytes of one batch: a payload */
+#define WRAPS_TOTAL_MAX (64 * MIB)              /* of all: 76 years of one reader */
+#define WRAPS_BATCHES   4096u
+
 /* Configuration and key files. */
 #define CONFIG_FILE_MAX (256 * KIB)
 #define CONFIG_LINE_MAX 4096u
@@ -102,6 +107,7 @@ _Static_assert((UINT64_C(2) * NAME_MAX_LEN + 128) * GROUPS_MAX * VOLUMES_MAX <= 
 _Static_assert(NBD_HANDSHAKE_MAX <= EXPORT_BUF, "a handshake's message fits a buffer");
 _Static_assert(EXPORT_PIECE % EXTENT_MAX == 0 || EXTENT_MAX % EXPORT_PIECE == 0,
                "pieces and extents end together");
+_Static_assert(WRAPS_BATCH_MAX <= PAYLOAD_MAX, "a batch of wraps is one payload");
 _Static_assert(PART_SIZE % PAYLOAD_MAX == 0, "a part is a whole number of payloads");
 
 #endif

@@ -240,6 +240,21 @@ static int set_pause(struct session *s, uint32_t id, const Relais__PauseSet *m, 
                     : link_send(s->link, FRAME_PauseState, id, &state.base, NULL, 0, e);
 }
 
+/* ---- rotate ---- */
+
+static int rotate(struct session *s, uint32_t id, const Relais__Rotate *m, struct err *e)
+{
+    struct daemon *d = s->control->daemon;
+    struct err why = ERR_INIT;
+    Relais__Rotated reply;
+    int res = site_is_up(d, &why);
+    relais__rotated__init(&reply);
+    if (res == 0)
+        res = site_rotate(d->site, m->group, &reply.groups, &why);
+    return res != 0 ? link_refuse(s->link, id, &why, e)
+                    : link_send(s->link, FRAME_Rotated, id, &reply.base, NULL, 0, e);
+}
+
 /* ---- connections ---- */
 
 static int greet(struct session *s, struct message *m, struct err *e)
@@ -281,6 +296,8 @@ static int serve(struct session *s, struct message *m, struct err *e)
             res = set_rate(s, h.id, m->rate_set, e);
         } else if (h.type == FRAME_PauseSet) {
             res = set_pause(s, h.id, m->pause_set, e);
+        } else if (h.type == FRAME_Rotate) {
+            res = rotate(s, h.id, m->rotate, e);
         } else if (h.type != FRAME_Pong) {
             struct err why = ERR_INIT;
             (void)err_set(&why, ERR_PROTO, "%s does not belong on the control socket",

@@ -17,24 +17,34 @@ struct datakey_wrap {
     uint8_t sealed[DATAKEY_WRAP_LEN];
 };
 
-/* The public part, as a manifest carries it. The id is random: it names the key and says nothing.
- */
+/* The public part, as a manifest carries it. The id is a hash of the key: it names it, and whoever
+ * unwraps something knows whether it is the key. */
 struct datakey_wraps {
     uint8_t id[DATAKEY_ID_LEN];
     uint16_t count;
     struct datakey_wrap wraps[READERS_MAX];
 };
 
+/* What lies at a hub for a reader that came later: of each data key the id and the sealed box. */
+#define WRAPS_ENTRY_LEN ((unsigned)(DATAKEY_ID_LEN + DATAKEY_WRAP_LEN))
+
 struct datakey; /* the secret in locked memory, its wraps, when it was born */
 
-/* now: monotonic ns. random32/random16: from the caller's io_random. */
+/* now: monotonic ns. random_key: from the caller's io_random. */
 struct datakey *datakey_new(const struct key_public *readers, size_t count, uint64_t now,
-                            const uint8_t random_key[SEAL_KEY_LEN],
-                            const uint8_t random_id[DATAKEY_ID_LEN]);
+                            const uint8_t random_key[SEAL_KEY_LEN]);
 void datakey_free(struct datakey *k); /* wipes */
 bool datakey_expired(const struct datakey *k, uint64_t now);
+uint64_t datakey_expires(const struct datakey *k); /* when, monotonic ns */
 const uint8_t *datakey_secret(const struct datakey *k);
 const struct datakey_wraps *datakey_wraps(const struct datakey *k);
+
+/* Wraps a data key for one more reader; and opens a wrap, the id saying which key it must hold: -1
+ * when it does not. */
+void datakey_wrap(struct datakey_wrap *out, const uint8_t key[SEAL_KEY_LEN],
+                  const struct key_public *reader);
+int datakey_open(uint8_t dst[SEAL_KEY_LEN], const uint8_t id[DATAKEY_ID_LEN],
+                 const struct datakey_wrap *w, const struct key_secret *restore_key);
 
 /* Opens the wrap that fits one of the restore keys. dst: caller wipes. Errors: AUTH, naming the
  * fingerprints that could open it. */

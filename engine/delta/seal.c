@@ -134,6 +134,22 @@ void seal_free(struct seal *s)
     free(s);
 }
 
+static void cipher_forget(struct cipher *c)
+{
+    static const uint8_t zero[SEAL_KEY_LEN];
+    if (!c->keyed)
+        return;
+    ASSERT(EVP_CipherInit_ex2(c->ctx, NULL, zero, zero, -1, NULL) == 1);
+    sodium_memzero(&c->key, sizeof c->key);
+    c->keyed = false;
+}
+
+void seal_forget(struct seal *s)
+{
+    cipher_forget(&s->enc);
+    cipher_forget(&s->dec);
+}
+
 size_t seal_bound(uint32_t sectors)
 {
     return (size_t)sectors << SECTOR_SHIFT; /* what does not shrink is stored */

@@ -54,6 +54,8 @@ void seal_key_derive(struct seal_key *out, const uint8_t data_key[SEAL_KEY_LEN],
 struct seal;
 struct seal *seal_new(void);
 void seal_free(struct seal *s);
+/* Wipes the key that it worked with last. */
+void seal_forget(struct seal *s);
 
 /* Largest sealed length of an extent of `sectors`. */
 size_t seal_bound(uint32_t sectors);

@@ -41,7 +41,7 @@ static int check_reader(const struct session *s, const char *site, const char *g
                    site, group, s->peer);
 }
 
-static int check_target(const struct session *s, const char *site, const char *group, struct err *e)
+int serve_check_target(const struct session *s, const char *site, const char *group, struct err *e)
 {
     int rc = session_check_name("site", site, e);
     if (rc == 0)
@@ -119,7 +119,7 @@ static void history_job(struct job *j)
 int serve_history(struct session *s, uint32_t id, const Relais__HistoryGet *m, struct err *e)
 {
     struct job j = {.run = history_job, .id = id};
-    if (check_target(s, m->site, m->group, e) < 0)
+    if (serve_check_target(s, m->site, m->group, e) < 0)
         return session_refuse(s, id, e);
     (void)snprintf(j.history.site, sizeof j.history.site, "%s", m->site);
     (void)snprintf(j.history.group, sizeof j.history.group, "%s", m->group);
@@ -194,7 +194,7 @@ static void fetch_job(struct job *j)
 int serve_fetch(struct session *s, uint32_t id, const Relais__Fetch *m, struct err *e)
 {
     struct job j = {.run = fetch_job, .id = id};
-    int rc = check_target(s, m->site, m->group, e);
+    int rc = serve_check_target(s, m->site, m->group, e);
     if (rc == 0)
         rc = session_check_digest(&j.fetch.digest, &m->digest, e);
     if (rc == 0 && (m->length == 0 || m->length > PAYLOAD_MAX || m->rp == 0))

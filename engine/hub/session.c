@@ -166,6 +166,10 @@ static int dispatch(struct session *s, const struct frame_header *f, struct err 
         return serve_history(s, f->id, m->history_get, e);
     case FRAME_Fetch:
         return serve_fetch(s, f->id, m->fetch, e);
+    case FRAME_WrapsPut:
+        return readers_put(s, f, m->wraps_put, e);
+    case FRAME_WrapsGet:
+        return readers_get(s, f->id, m->wraps_get, e);
     case FRAME_TerritoryGet:
         return serve_territory(s, f->id, e);
     default:

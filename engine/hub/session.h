@@ -242,6 +242,15 @@ int serve_territory(struct session *s, uint32_t id, struct err *e);
 int hub_read(struct hub *h, const char *site, const char *group, const struct catalog_entry *entry,
              uint64_t off, void *buf, uint32_t len, struct err *e);
 
+/* Whether the peer may read this group, and whether these are names at all. */
+int serve_check_target(const struct session *s, const char *site, const char *group, struct err *e);
+
+/* ---- readers.c: wraps of data keys for readers that came later ---- */
+
+int readers_put(struct session *s, const struct frame_header *h, const Relais__WrapsPut *m,
+                struct err *e);
+int readers_get(struct session *s, uint32_t id, const Relais__WrapsGet *m, struct err *e);
+
 /* ---- territory.c ---- */
 
 /* Adds all groups of a site. (waits) */

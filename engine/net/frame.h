@@ -38,6 +38,12 @@
     X(23, Fetched, fetched, 1)                                                                     \
     X(24, TerritoryGet, territory_get, 0)                                                          \
     X(25, Territory, territory, 0)                                                                 \
+    X(26, WrapsPut, wraps_put, 1)                                                                  \
+    X(27, WrapsStored, wraps_stored, 0)                                                            \
+    X(28, WrapsGet, wraps_get, 0)                                                                  \
+    X(29, Wraps, wraps, 1)                                                                         \
+    X(30, Rotate, rotate, 0)                                                                       \
+    X(31, Rotated, rotated, 0)                                                                     \
     X(40, StatusGet, status_get, 0)                                                                \
     X(41, Status, status, 0)                                                                       \
     X(42, MarkSet, mark_set, 0)                                                                    \

@@ -18,6 +18,8 @@ struct history_link {
     struct manifest *decoded; /* once somebody asked for it */
 };
 
+struct grants;
+
 struct reader {
     struct caller *caller;
     char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
@@ -25,6 +27,7 @@ struct reader {
     size_t count, cap;
     struct reader_point *points; /* ascending, gapless */
     struct history_link *links;  /* of the same number */
+    struct grants *grants;       /* NULL until a data key is looked for there */
 };
 
 /* Lists the points, then fetches and verifies all manifests. (waits) */

@@ -1,4 +1,4 @@
-#include "history.h"
+#include "grants.h"
 #include "units.h"
 
 #include <stdio.h>
@@ -36,6 +36,9 @@ void reader_close(struct reader *r)
         free(r->links[i].decoded);
         free(r->links[i].raw);
     }
+    if (r->grants)
+        grants_free(r->grants);
+    free(r->grants);
     free(r->points);
     free(r->links);
     free(r);

@@ -1,5 +1,7 @@
 #include "unit.h"
 
+#include "grants.h"
+
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,14 +67,14 @@ static bool same_wraps(const struct datakey_wraps *a, const struct datakey_wraps
            memcmp(a->wraps, b->wraps, a->count * sizeof a->wraps[0]) == 0;
 }
 
-static int open_source(struct unit_source *out, const struct manifest *m, unsigned n,
-                       struct last_key *last, struct key_secret *const *keys, size_t count,
-                       struct err *e)
+static int open_source(struct unit_source *out, struct reader *r, const struct manifest *m,
+                       unsigned n, struct last_key *last, struct key_secret *const *keys,
+                       size_t count, struct err *e)
 {
     const struct datakey_wraps *w = &m->keys[m->sources[n].key];
     if (!last->valid || !same_wraps(&last->wraps, w)) {
         last->valid = false;
-        int rc = datakey_unwrap(last->key, w, keys, count, e);
+        int rc = grants_unwrap(last->key, r, w, keys, count, e);
         if (rc < 0)
             return rc;
         last->wraps = *w;
@@ -98,7 +100,7 @@ static int open_point(struct unit_keys *k, struct reader *r, const struct plan_p
     for (size_t i = 0; i < piece_count && rc == 0; i++) {
         uint16_t n = pieces[i].source;
         if (k->of[point][n].rp == 0)
-            rc = open_source(&k->of[point][n], &m, n, last, keys, count, e);
+            rc = open_source(&k->of[point][n], r, &m, n, last, keys, count, e);
     }
     manifest_free(&m);
     if (rc < 0)

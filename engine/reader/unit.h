@@ -49,7 +49,7 @@ struct unit_slot {
 
 /* Cuts the plan into units; the caller frees. */
 struct unit *units_make(const struct plan *p, size_t *count);
-/* Opens the data keys. Errors: AUTH, naming who could open them. */
+/* Opens the data keys. Errors: AUTH, naming who could open them. (waits) */
 int unit_keys_open(struct unit_keys *k, struct reader *r, const struct plan *p,
                    struct key_secret *const *restore_keys, size_t count, struct err *e);
 void unit_keys_wipe(struct unit_keys *k);

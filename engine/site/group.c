@@ -423,9 +423,22 @@ static void group_fiber(void *arg)
     }
 }
 
+static void keeper_fiber(void *arg)
+{
+    struct group *g = arg;
+    keyring_watch(&g->keyring);
+}
+
+void group_rotate(struct group *g)
+{
+    keyring_rotate(&g->keyring);
+    log_notice("group %s: the next delta has a new data key", g->config->name);
+}
+
 void group_start(struct group *g)
 {
     ASSERT(g->recovered);
+    g->keeper = fiber_spawn(fiber_io(), "group-keys", keeper_fiber, g);
     g->fiber = fiber_spawn(fiber_io(), "group", group_fiber, g);
 }
 
@@ -444,6 +457,9 @@ void group_stop(struct group *g)
         fiber_cancel(g->fiber);
         fiber_join(g->fiber);
         g->fiber = NULL;
+        fiber_cancel(g->keeper);
+        fiber_join(g->keeper);
+        g->keeper = NULL;
     }
     (void)err_set(&e, ERR_AGAIN, "group %s: relaisd is stopping", g->config->name);
     answer_marks(g, true, -ERR_AGAIN, 0, &e);
@@ -527,6 +543,9 @@ void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out)
     out->sealed_cut = cut;
     out->committed_rp = g->chain.committed.rp;
     out->committed_cut = g->chain.committed.cut_time;
+    if (g->chain.committed.rp > 0)
+        out->committed_link =
+            (ProtobufCBinaryData){DIGEST_LEN, (uint8_t *)(uintptr_t)g->chain.committed.link.b};
     out->complete_rp = g->chain.committed.complete_rp;
     out->complete_cut = g->chain.committed.complete_cut;
     out->lag_bytes = bytes;

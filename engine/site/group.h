@@ -41,10 +41,10 @@ struct group {
     struct chain chain;
     struct indexes indexes;
     struct keyring keyring;
-    struct fiber *fiber;
-    struct fiber_cond wanted; /* a mark, an adoption, or stop */
-    struct group_mark *marks; /* waiting for their cut, oldest first */
-    unsigned visitors;        /* fibers of others inside group_mark and group_wait_committed */
+    struct fiber *fiber, *keeper; /* the keeper wipes data keys when their time is over */
+    struct fiber_cond wanted;     /* a mark, an adoption, or stop */
+    struct group_mark *marks;     /* waiting for their cut, oldest first */
+    unsigned visitors;            /* fibers of others inside group_mark and group_wait_committed */
     bool recovered, cutting, stopping, give_up;
     bool catch_up;                /* the next pass freezes nothing: much is to be shipped */
     unsigned too_long;            /* cuts in a row that held the freeze too long */
@@ -101,6 +101,9 @@ static inline bool group_held(const struct group *g)
  * two cuts; a cut under way is given up. Returns when done: 0, or -ECANCELED. (waits) */
 int group_adopt(struct group *g, const struct chain_committed *head);
 int group_drop(struct group *g, uint64_t rp, const char *why);
+
+/* A new data key from the next delta on. */
+void group_rotate(struct group *g);
 
 /* rate: sealed bytes/s of the link, for the time until caught up. Strings stay the group's. */
 void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out);

@@ -36,23 +36,40 @@ int keyring_init(struct keyring *k, const struct config *config, const struct co
     return res;
 }
 
+void keyring_rotate(struct keyring *k)
+{
+    datakey_free(k->current);
+    k->current = NULL;
+}
+
 void keyring_done(struct keyring *k)
 {
-    if (k->current)
-        datakey_free(k->current);
-    k->current = NULL;
+    keyring_rotate(k);
+}
+
+void keyring_watch(struct keyring *k)
+{
+    struct io *io = fiber_io();
+    while (!fiber_cancelled()) {
+        uint64_t now = io_now(io), wait = FIBER_FOREVER;
+        if (k->current && datakey_expired(k->current, now))
+            keyring_rotate(k);
+        if (k->current)
+            wait = datakey_expires(k->current) - now;
+        (void)fiber_wait(&k->renewed, wait);
+    }
 }
 
 const struct datakey *keyring_key(struct keyring *k, struct io *io)
 {
     uint64_t now = io_now(io);
     if (!k->current || datakey_expired(k->current, now)) {
-        uint8_t secret[SEAL_KEY_LEN], id[DATAKEY_ID_LEN];
-        keyring_done(k);
+        uint8_t secret[SEAL_KEY_LEN];
+        keyring_rotate(k);
         io_random(io, secret, sizeof secret);
-        io_random(io, id, sizeof id);
-        k->current = datakey_new(k->readers, k->count, now, secret, id);
+        k->current = datakey_new(k->readers, k->count, now, secret);
         sodium_memzero(secret, sizeof secret);
+        fiber_wake_all(&k->renewed);
     }
     return k->current;
 }

@@ -194,6 +194,20 @@ static struct group *find_group(struct site *s, const char *name, struct err *e)
     return NULL;
 }
 
+int site_rotate(struct site *s, const char *group, unsigned *count, struct err *e)
+{
+    struct group *g = *group ? find_group(s, group, e) : NULL;
+    *count = 0;
+    if (*group && !g)
+        return -(int)e->code;
+    for (size_t i = 0; i < s->count; i++)
+        if (!g || g == s->groups[i]) {
+            group_rotate(s->groups[i]);
+            (*count)++;
+        }
+    return 0;
+}
+
 /* How many drain a group: each goes away by itself, also by its asker's ctrl-C. */
 static void rush(struct site *s, struct group *g, int more)
 {

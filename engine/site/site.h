@@ -41,6 +41,8 @@ int site_pause(struct site *s, const char *group, bool pause, uint64_t *lag, str
  * (back to the configuration), "" (nothing); says what holds. The rule's text lives until the next
  * call. Errors: INPUT. */
 int site_rate(struct site *s, const char *rate, Relais__RateState *out, struct err *e);
+/* A new data key from the next delta on, of one group or ("") of all. Errors: NOENT. */
+int site_rotate(struct site *s, const char *group, unsigned *count, struct err *e);
 /* Fills the site's part of the status; strings and arrays live in `arena`-like storage of the site
  * and stay valid until the next call. */
 void site_status(struct site *s, Relais__Status *out);

@@ -73,6 +73,9 @@ struct slot *workshop_take(struct workshop *w)
 
 void workshop_give(struct workshop *w, struct slot *s)
 {
+    /* The key of a delta that is done stays in no slot that happens not to be used for long. */
+    if (s->region.seal)
+        seal_forget(s->region.seal);
     s->next = w->free_slots;
     w->free_slots = s;
     fiber_wake_one(&w->slot_freed);

@@ -131,7 +131,7 @@ int rstore_move_head(struct store *store, const char *site, const char *group,
     if (r)
         return r;
     head_oid(oid, group);
-    if (from->rp == 0) {
+    if (from->rp == 0 && bytes_is_name(group)) {
         r = register_group(s, ioctx, group);
         if (r < 0)
             return rstore_fail(s, e, r, "writing", site, RADOS_GROUPS);

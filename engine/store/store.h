@@ -29,6 +29,10 @@ struct store_names {
     char (*names)[STORE_NAME_MAX];
 };
 
+/* A group has a second log beside its recovery points, moved and listed in the same way, each entry
+ * with the next number: "GROUP.readers". groups() does not tell of it. */
+#define STORE_READERS ".readers"
+
 struct store;
 struct store_ops {
     /* Durable when it returns 0. At most PART_SIZE bytes (else LIMIT). An object of that name and

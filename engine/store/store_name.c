@@ -2,6 +2,7 @@
 
 #include "bounds.h"
 #include "bytes.h"
+#include "store.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -49,8 +50,15 @@ int store_name_site(const char *site, struct err *e)
 
 int store_name_group(const char *site, const char *group, struct err *e)
 {
+    char name[NAME_MAX_LEN + 1];
+    const char *log = strstr(group, STORE_READERS);
+    size_t len = log && strcmp(log, STORE_READERS) == 0 ? (size_t)(log - group) : strlen(group);
     int r = store_name_site(site, e);
-    if (r == 0 && !bytes_is_name(group))
+    if (len <= NAME_MAX_LEN) {
+        memcpy(name, group, len);
+        name[len] = '\0';
+    }
+    if (r == 0 && (len > NAME_MAX_LEN || !bytes_is_name(name)))
         r = err_set(e, ERR_INPUT,
                     "store: '%.64s' is no group name: use up to %u of a-z, 0-9 and '-'", group,
                     NAME_MAX_LEN);

@@ -24,11 +24,10 @@ static uint8_t *fill(uint8_t seed)
 
 static struct datakey *new_key(struct example *x, uint8_t seed)
 {
-    uint8_t key[SEAL_KEY_LEN], id[DATAKEY_ID_LEN];
+    uint8_t key[SEAL_KEY_LEN];
     memset(key, seed + 1, sizeof key);
-    memset(id, seed + 2, sizeof id);
     memset(x->salt, seed + 3, sizeof x->salt);
-    return datakey_new(key_public(x->restore), 1, 0, key, id);
+    return datakey_new(key_public(x->restore), 1, 0, key);
 }
 
 static void put_extent(struct example *x, struct seal *s, const struct seal_key *k,

@@ -12,7 +12,7 @@
 
 static struct key_secret *readers[READERS_MAX], *stranger;
 static struct key_public pubs[READERS_MAX];
-static uint8_t secret[SEAL_KEY_LEN], id[DATAKEY_ID_LEN];
+static uint8_t secret[SEAL_KEY_LEN];
 
 static int setup(void **state)
 {
@@ -26,7 +26,6 @@ static int setup(void **state)
     }
     stranger = key_generate(KEY_RESTORE, NULL);
     randombytes_buf(secret, sizeof secret);
-    randombytes_buf(id, sizeof id);
     return 0;
 }
 
@@ -41,11 +40,10 @@ static int teardown(void **state)
 
 static void every_reader_opens_it(void **state)
 {
-    struct datakey *k = datakey_new(pubs, READERS_MAX, 5, secret, id);
+    struct datakey *k = datakey_new(pubs, READERS_MAX, 5, secret);
     (void)state;
     assert_memory_equal(datakey_secret(k), secret, SEAL_KEY_LEN);
     assert_int_equal(datakey_wraps(k)->count, READERS_MAX);
-    assert_memory_equal(datakey_wraps(k)->id, id, DATAKEY_ID_LEN);
     for (size_t i = 0; i < READERS_MAX; i++) {
         struct key_secret *mine[] = {stranger, readers[i]};
         uint8_t got[SEAL_KEY_LEN];
@@ -58,7 +56,7 @@ static void every_reader_opens_it(void **state)
 
 static void a_stranger_is_told_who_can_open_it(void **state)
 {
-    struct datakey *k = datakey_new(pubs, READERS_MAX, 5, secret, id);
+    struct datakey *k = datakey_new(pubs, READERS_MAX, 5, secret);
     uint8_t got[SEAL_KEY_LEN], fp[KEY_FP_LEN];
     char hex[2 * KEY_FP_LEN + 1];
     struct err e = ERR_INIT;
@@ -75,7 +73,7 @@ static void a_stranger_is_told_who_can_open_it(void **state)
 
 static void a_changed_wrap_does_not_open(void **state)
 {
-    struct datakey *k = datakey_new(pubs, 1, 5, secret, id);
+    struct datakey *k = datakey_new(pubs, 1, 5, secret);
     struct datakey_wraps w = *datakey_wraps(k);
     uint8_t got[SEAL_KEY_LEN];
     (void)state;
@@ -90,10 +88,38 @@ static void a_changed_wrap_does_not_open(void **state)
     datakey_free(k);
 }
 
+/* Whoever can make a wrap for a reader could give it another key: the id tells. */
+static void a_wrap_of_another_key_is_found_out(void **state)
+{
+    struct datakey *k = datakey_new(pubs, 2, 5, secret);
+    struct datakey_wraps w = *datakey_wraps(k);
+    uint8_t other[SEAL_KEY_LEN], got[SEAL_KEY_LEN];
+    struct err e = ERR_INIT;
+    (void)state;
+    randombytes_buf(other, sizeof other);
+    datakey_wrap(&w.wraps[0], other, &pubs[0]);
+    assert_int_equal(datakey_open(got, w.id, &w.wraps[0], readers[0]), -1);
+    assert_true(bytes_zero(got, sizeof got));
+    assert_int_equal(datakey_unwrap(got, &w, readers, 1, &e), -ERR_AUTH);
+    datakey_wrap(&w.wraps[0], secret, &pubs[0]);
+    assert_int_equal(datakey_open(got, w.id, &w.wraps[0], readers[0]), 0);
+    assert_memory_equal(got, secret, SEAL_KEY_LEN);
+    datakey_free(k);
+}
+
+static void the_id_is_the_keys(void **state)
+{
+    struct datakey *a = datakey_new(pubs, 1, 5, secret), *b = datakey_new(pubs + 1, 1, 6, secret);
+    (void)state;
+    assert_memory_equal(datakey_wraps(a)->id, datakey_wraps(b)->id, DATAKEY_ID_LEN);
+    datakey_free(a);
+    datakey_free(b);
+}
+
 static void it_expires_after_its_life(void **state)
 {
     const uint64_t born = UINT64_C(77) * 1000000000u;
-    struct datakey *k = datakey_new(pubs, 1, born, secret, id);
+    struct datakey *k = datakey_new(pubs, 1, born, secret);
     (void)state;
     assert_false(datakey_expired(k, born));
     assert_false(datakey_expired(k, born + DATA_KEY_LIFE_NS - 1));
@@ -107,6 +133,8 @@ int main(void)
         cmocka_unit_test(every_reader_opens_it),
         cmocka_unit_test(a_stranger_is_told_who_can_open_it),
         cmocka_unit_test(a_changed_wrap_does_not_open),
+        cmocka_unit_test(a_wrap_of_another_key_is_found_out),
+        cmocka_unit_test(the_id_is_the_keys),
         cmocka_unit_test(it_expires_after_its_life),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

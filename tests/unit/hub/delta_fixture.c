@@ -85,12 +85,11 @@ static void append(struct builder *b, const void *p, uint64_t len)
 
 static void begin(struct builder *b)
 {
-    uint8_t key[SEAL_KEY_LEN], id[DATAKEY_ID_LEN], header[DELTA_HEADER_LEN];
+    uint8_t key[SEAL_KEY_LEN], header[DELTA_HEADER_LEN];
     const struct key_public *reader =
         b->spec->reader ? b->spec->reader : key_public(restore_keys[BETHUNE]);
     randombytes_buf(key, sizeof key);
-    randombytes_buf(id, sizeof id);
-    struct datakey *k = datakey_new(reader, 1, 0, key, id);
+    struct datakey *k = datakey_new(reader, 1, 0, key);
     b->wraps = *datakey_wraps(k);
     b->m.source_count = b->spec->sources ? b->spec->sources : 1;
     assert_true(b->m.source_count <= FIXTURE_SOURCES);
