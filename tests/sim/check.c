@@ -124,6 +124,7 @@ static size_t sector_len(const struct check_volume *v, uint64_t sector)
 void check_cut(struct check *c, uint64_t number, const uint8_t *const contents[])
 {
     struct cut *cut;
+    c->w->did[DEED_CUT]++;
     if (c->cut_count == c->cut_cap) {
         c->cut_cap = c->cut_cap ? 2 * c->cut_cap : 16;
         c->cuts = err_realloc(c->cuts, c->cut_cap * sizeof *c->cuts);
@@ -157,6 +158,7 @@ uint64_t check_asked(struct check *c)
 void check_marked(struct check *c, uint64_t rp, uint64_t cut, uint64_t asked)
 {
     check_acked(c, rp);
+    c->w->did[DEED_MARK]++;
     if (cut > c->marked)
         c->marked = cut;
     if (asked == 0)
@@ -244,6 +246,7 @@ static void compare_captured(struct check *c, const struct cut *cut)
         return;
     }
     c->instant = at;
+    c->w->did[DEED_CAPTURED]++;
     for (size_t i = c->ask_count; i > 0 && p->meets < c->asks[i - 1]; i--)
         if (c->asks[i - 1] <= at ||
             ledger_cut(c->ledger, images, c->asks[i - 1], why, sizeof why) < until)
@@ -296,7 +299,9 @@ void check_settled(struct check *c, unsigned volume, const uint8_t *content)
 void check_restored(struct check *c, unsigned volume, const uint8_t *content, size_t len,
                     uint64_t rp)
 {
-    const struct cut *cut = len >= 8 ? find_cut(c, bytes_le64(content)) : NULL;
+    const struct cut *cut;
+    c->w->did[DEED_RESTORE]++;
+    cut = len >= 8 ? find_cut(c, bytes_le64(content)) : NULL;
     if (c->image.volumes[volume].captured) {
         check_run(c);
         if (rp <= c->rp && (len != c->image.volumes[volume].size || !c->points[rp].complete ||

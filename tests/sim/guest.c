@@ -164,6 +164,17 @@ static void ask(struct talk *t, unsigned n)
 
 /* ---- "Simple reply message" ---- */
 
+static void count(struct world *w, const struct ask *a, uint32_t error)
+{
+    static const enum deed deeds[] = {[READ] = DEED_READ,
+                                      [WRITE] = DEED_WRITE,
+                                      [FLUSH] = DEED_FLUSH,
+                                      [TRIM] = DEED_TRIM,
+                                      [ZEROES] = DEED_ZERO};
+    w->did[error ? DEED_REFUSED : deeds[a->command]]++;
+    w->did[DEED_FUA] += error == 0 && a->flags & FUA;
+}
+
 static int answer(struct talk *t)
 {
     struct guest *g = t->g;
@@ -188,6 +199,7 @@ static int answer(struct talk *t)
     }
     a->open = false;
     t->open--;
+    count(g->w, a, error);
     if (error != 0) {
         if (error != 5 && error != 28 && error != 95 && error != 108)
             world_fail(g->w, "%s: %s refused request %u with error %u", g->name, g->export_name,

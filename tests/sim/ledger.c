@@ -331,6 +331,7 @@ void ledger_power_cut(struct ledger *l, const uint8_t *const contents[])
 {
     struct era *old = &l->eras[l->era_count - 1], *e;
     struct view views[LEDGER_VOLUMES];
+    l->w->did[DEED_DARK]++;
     for (unsigned i = 0; i < l->count; i++) {
         char why[200];
         view_of(&views[i], l, i, 0, l->volumes[i].blocks, contents[i]);

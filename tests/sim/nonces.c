@@ -125,6 +125,7 @@ static void take_entry(struct nonces *n, const char *where, const struct manifes
     digest_of(&id, nonce, sizeof nonce);
     at = put(&n->sealed, &id, &fresh);
     if (fresh) {
+        n->w->did[DEED_SEALED]++;
         at->value = bytes_le64(x->tag);
         at->value2 = bytes_le64(x->tag + 8);
     } else if (at->value != bytes_le64(x->tag) || at->value2 != bytes_le64(x->tag + 8)) {
@@ -169,6 +170,7 @@ void nonces_take(struct nonces *n, const char *where, const struct key_public *s
     if (whole) {
         manifest_digest(&d, file + place, manifest_len);
         (void)put(&n->manifests, &d, &fresh);
+        n->w->did[DEED_DELTA]++;
         keys = err_calloc(m.source_count, sizeof *keys);
         for (uint16_t i = 0; i < m.source_count && whole; i++)
             whole = take_key(n, where, &m, i, keys[i]) == 0;

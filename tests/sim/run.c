@@ -1,27 +1,17 @@
 /* run.c: the judge's program: runs scenarios from fresh or given seeds, counts, and on a failure
- * tells what happened in virtual time and how to see it again.
- *
- * Each seed runs in a child process: an assertion that fails, a crash of our own or an endless loop
- * ends that seed and not the campaign, and memory that one leaves behind does not reach the next.
- */
+ * makes the seed small, tells what happened in virtual time, and how to see it again. */
 #include "err.h"
-#include "log.h"
-#include "random.h"
-#include "scenario.h"
+#include "trial.h"
 
-#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define SEED_SECONDS 120u /* of real time: a seed that takes longer hangs */
-#define PLANT_SEEDS  40u  /* within so many seeds a planted bug must be caught */
+#define SHRINK_SECONDS 180.0 /* of real time */
+#define PLANT_SEEDS    40u   /* within so many seeds a planted bug must be caught */
 
 static const struct scenario *const scenarios[] = {&scenario_store, &scenario_territory};
 #define SCENARIOS (sizeof scenarios / sizeof scenarios[0])
@@ -34,20 +24,11 @@ static const char *const plants[] = {
 
 struct options {
     uint64_t seeds, seed, minutes;
+    unsigned jobs;
+    struct world_knobs knobs;
     bool seed_given, verbose, self_test, brief;
     const char *scenario, *regressions, *plant;
 };
-
-/* What a child tells its parent, in shared memory. */
-struct verdict {
-    bool done, failed;
-    uint64_t events, virtual_ns, digest, checked, complete;
-    uint64_t count[FAULT_KINDS];
-    char failure[512];
-};
-
-static struct verdict *verdict;
-static struct world *current;
 
 static double seconds(void)
 {
@@ -56,99 +37,22 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void report(struct world *w)
-{
-    verdict->failed = w->failed;
-    verdict->events = w->events;
-    verdict->virtual_ns = w->now - w->started;
-    verdict->digest = w->digest;
-    verdict->checked = w->checked;
-    verdict->complete = w->complete;
-    memcpy(verdict->count, w->count, sizeof verdict->count);
-    memcpy(verdict->failure, w->failure, sizeof verdict->failure);
-}
-
-/* An assertion failed or memory was misused: the world's last lines are what explains it. */
-static void on_signal(int signo)
-{
-    if (current) {
-        report(current);
-        if (current->verbose)
-            (void)fprintf(stderr, "^ %s\n", strsignal(signo));
-        else
-            world_print_trace(current, stderr);
-    }
-    (void)snprintf(verdict->failure, sizeof verdict->failure, "the code under test died: %s%s",
-                   strsignal(signo), signo == SIGALRM ? " (it hangs)" : "");
-    verdict->failed = true;
-    _exit(3);
-}
-
-static void child(const struct scenario *s, uint64_t seed, enum plant plant, bool tell,
-                  bool verbose)
-{
-    static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGALRM};
-    struct world *w;
-    if (!tell) {
-        int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-        (void)dup2(null, STDERR_FILENO);
-    }
-    log_set_level(verbose ? LOG_L_DEBUG : LOG_L_INFO);
-    for (unsigned i = 0; i < sizeof signals / sizeof signals[0]; i++)
-        (void)signal(signals[i], on_signal);
-    (void)alarm(SEED_SECONDS);
-    sim_random_seed(seed);
-    w = current = world_new(seed, verbose);
-    s->run(w, plant);
-    report(w);
-    verdict->done = true;
-    if (w->failed) {
-        if (!verbose)
-            world_print_trace(w, stderr);
-        _exit(1); /* what a failed run left behind is no leak of the engine's */
-    }
-    current = NULL;
-    world_free(w);
-    exit(0); /* through the leak checker, where there is one */
-}
-
-/* True when the seed passed. */
-static bool run_seed(const struct scenario *s, uint64_t seed, enum plant plant, bool tell,
-                     bool verbose)
-{
-    int status = 0;
-    pid_t pid;
-    memset(verdict, 0, sizeof *verdict);
-    (void)fflush(NULL);
-    pid = fork();
-    if (pid < 0)
-        err_panic(__FILE__, __LINE__, "fork failed");
-    if (pid == 0)
-        child(s, seed, plant, tell, verbose);
-    while (waitpid(pid, &status, 0) != pid)
-        ;
-    if (!verdict->failed && !(WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
-        verdict->failed = true;
-        (void)snprintf(verdict->failure, sizeof verdict->failure,
-                       "the child ended with status %#x (a sanitizer's report?)", status);
-    }
-    return !verdict->failed;
-}
-
 struct totals {
-    uint64_t seeds, events, virtual_ns, checked, complete, count[FAULT_KINDS];
+    uint64_t seeds, events, virtual_ns, checked, complete, count[FAULT_KINDS], did[DEED_KINDS];
     double began;
 };
 
-static void add(struct totals *t)
+static void add(struct totals *t, const struct verdict *v)
 {
     t->seeds++;
-    t->events += verdict->events;
-    t->virtual_ns += verdict->virtual_ns;
-    t->checked += verdict->checked;
-    t->complete += verdict->complete;
+    t->events += v->events;
+    t->virtual_ns += v->virtual_ns;
+    t->checked += v->checked;
+    t->complete += v->complete;
     for (unsigned i = 0; i < FAULT_KINDS; i++)
-        t->count[i] += verdict->count[i];
+        t->count[i] += v->count[i];
+    for (unsigned i = 0; i < DEED_KINDS; i++)
+        t->did[i] += v->did[i];
 }
 
 static void print_totals(const struct totals *t, const char *what)
@@ -158,45 +62,61 @@ static void print_totals(const struct totals *t, const char *what)
                  " events in %.1f s (%.0f events/s)\n",
                  what, t->seeds, (double)t->virtual_ns / 3.6e12, t->events, took,
                  (double)t->events / took);
-    (void)printf("  recovery points applied      %10" PRIu64
-                 "\n  ... and equal to a cut       %10" PRIu64 "\n",
-                 t->checked, t->complete);
+    (void)printf("What was done and compared\n");
+    (void)printf("  %-40s %10" PRIu64 "\n  %-40s %10" PRIu64 "\n", "RPs applied", t->checked,
+                 "... complete ones, equal to a cut", t->complete);
+    for (unsigned i = 0; i < DEED_KINDS; i++)
+        (void)printf("  %-40s %10" PRIu64 "\n", deed_text((enum deed)i), t->did[i]);
+    (void)printf("What went wrong meanwhile\n");
     for (unsigned i = 0; i < FAULT_KINDS; i++)
         if (i != FAULT_LIE)
-            (void)printf("  %-28s %10" PRIu64 "\n", fault_text((enum fault)i), t->count[i]);
+            (void)printf("  %-40s %10" PRIu64 "\n", fault_text((enum fault)i), t->count[i]);
 }
 
-static bool judge(const struct scenario *s, uint64_t seed, struct totals *t, bool brief)
+/* A seed that failed: made small, told, and how to see it again. */
+static void explain(struct trial *t)
 {
-    bool ok = run_seed(s, seed, PLANT_NONE, false, false);
-    add(t);
-    if (ok)
-        return true;
-    (void)printf("FAILED: scenario %s, seed %" PRIu64 ": %s\n", s->name, seed, verdict->failure);
-    if (brief)
-        return false;
-    (void)printf("What happened:\n");
-    (void)run_seed(s, seed, PLANT_NONE, true, false);
-    (void)printf("To see it again, every request included:  sim --scenario %s --seed %" PRIu64
-                 " --verbose\n",
-                 s->name, seed);
-    return false;
+    (void)printf("To see all of it:  sim");
+    trial_print_options(t);
+    (void)printf(" --verbose\n");
+    trial_shrink(t, SHRINK_SECONDS);
+    (void)printf("What happened then:\n");
+    (void)trial_run(t, true, false);
+    (void)printf("To see that again, every request included:  sim");
+    trial_print_options(t);
+    (void)printf(" --verbose\n");
+}
+
+/* Takes the verdict on a trial in. True when it passed. */
+static bool judge(struct trial *trial, const struct verdict *v, struct totals *t)
+{
+    add(t, v);
+    if (v->failed)
+        (void)printf("FAILED: scenario %s, seed %" PRIu64 ": %s\n", trial->scenario->name,
+                     trial->seed, v->failure);
+    return !v->failed;
 }
 
 /* The same seed twice must give the same world, or no failure could be replayed. */
 static bool replays(const struct scenario *s, uint64_t seed)
 {
-    uint64_t digest, events;
-    bool ok = run_seed(s, seed, PLANT_NONE, false, false);
-    digest = verdict->digest;
-    events = verdict->events;
-    (void)run_seed(s, seed, PLANT_NONE, false, false);
-    if (digest == verdict->digest && events == verdict->events)
+    struct trial t = {.scenario = s, .seed = seed};
+    bool ok = trial_run(&t, false, false);
+    struct verdict first = *trial_verdict(0);
+    (void)trial_run(&t, false, false);
+    if (first.digest == trial_verdict(0)->digest && first.events == trial_verdict(0)->events)
         return true;
     (void)printf("FAILED: scenario %s, seed %" PRIu64 " does not replay: %" PRIu64 " events, then "
                  "%" PRIu64 "%s\n",
-                 s->name, seed, events, verdict->events, ok ? "" : " (it fails)");
+                 s->name, seed, first.events, trial_verdict(0)->events, ok ? "" : " (it fails)");
     return false;
+}
+
+/* Whether a planted bug goes unnoticed by this seed. */
+static bool passes(const struct scenario *s, uint64_t seed, unsigned plant)
+{
+    struct trial t = {.scenario = s, .seed = seed, .plant = (enum plant)plant};
+    return trial_run(&t, false, false);
 }
 
 /* The judge judged: each planted bug must be caught, and each seed must replay. */
@@ -211,12 +131,12 @@ static bool self_test(const struct options *o)
             uint64_t n = 0;
             if (!(s->plants & 1u << p))
                 continue;
-            while (n < PLANT_SEEDS && run_seed(s, o->seed + n, (enum plant)p, false, false))
+            while (n < PLANT_SEEDS && passes(s, o->seed + n, p))
                 n++;
             (void)printf("planted %-14s in %-10s %s", plants[p], s->name,
                          n < PLANT_SEEDS ? "caught" : "NOT CAUGHT");
             (void)printf(n < PLANT_SEEDS ? " by seed %" PRIu64 " of %u: %s\n" : "\n", n + 1,
-                         PLANT_SEEDS, verdict->failure);
+                         PLANT_SEEDS, trial_verdict(0)->failure);
             all = all && n < PLANT_SEEDS;
         }
     }
@@ -234,45 +154,87 @@ static const struct scenario *scenario_of(const char *name)
     return NULL;
 }
 
-/* The whole file is read first: a child that exits would move the place in a file that is open. */
-static bool run_regressions(const char *path, struct totals *t)
+/* What a campaign runs: first the regressions, then fresh seeds. */
+struct plan {
+    const struct options *o;
+    struct trial known[REGRESSIONS_MAX];
+    unsigned known_count, known_next;
+    uint64_t next; /* fresh ones so far, of all scenarios */
+    double end;
+};
+
+static bool read_regressions(struct plan *p, const char *path)
 {
-    struct {
-        char name[64];
-        uint64_t seed;
-    } known[REGRESSIONS_MAX];
-    unsigned count = 0;
-    bool all = true;
-    char line[256];
+    char line[256], name[64];
     FILE *f = fopen(path, "r");
-    if (!f) {
-        (void)printf("FAILED: %s cannot be read\n", path);
-        return false;
+    bool good = f != NULL;
+    while (f && p->known_count < REGRESSIONS_MAX && fgets(line, sizeof line, f)) {
+        struct trial *t = &p->known[p->known_count];
+        if (line[0] == '#' || sscanf(line, "%63s %" SCNu64, name, &t->seed) != 2)
+            continue;
+        t->scenario = scenario_of(name);
+        good = good && t->scenario;
+        p->known_count += t->scenario != NULL;
     }
-    while (count < REGRESSIONS_MAX && fgets(line, sizeof line, f))
-        if (line[0] != '#' &&
-            sscanf(line, "%63s %" SCNu64, known[count].name, &known[count].seed) == 2)
-            count++;
-    (void)fclose(f);
-    for (unsigned i = 0; i < count; i++) {
-        const struct scenario *s = scenario_of(known[i].name);
-        if (!s)
-            (void)printf("FAILED: %s names scenario '%s', which there is not\n", path,
-                         known[i].name);
-        all = s && judge(s, known[i].seed, t, false) && all;
+    if (f)
+        (void)fclose(f);
+    if (!good)
+        (void)printf("FAILED: %s cannot be read, or names a scenario that there is not\n", path);
+    return good;
+}
+
+/* The next trial; false: there is none. */
+static bool next_trial(struct plan *p, struct trial *out)
+{
+    const struct options *o = p->o;
+    if (p->known_next < p->known_count) {
+        *out = p->known[p->known_next++];
+        return true;
     }
-    return all;
+    for (;;) {
+        uint64_t round = p->next / SCENARIOS;
+        const struct scenario *s = scenarios[p->next++ % SCENARIOS];
+        if (p->end > 0 ? seconds() >= p->end : round >= o->seeds)
+            return false;
+        *out = (struct trial){.scenario = s, .seed = o->seed + round, .knobs = o->knobs};
+        if (!o->scenario || strcmp(o->scenario, s->name) == 0)
+            return true;
+    }
 }
 
 static bool campaign(const struct options *o)
 {
     struct totals t = {.began = seconds()};
-    double end = o->minutes ? t.began + (double)o->minutes * 60 : 0;
-    bool all = o->regressions ? run_regressions(o->regressions, &t) : true;
-    for (uint64_t n = 0; all && (o->minutes ? seconds() < end : n < o->seeds); n++)
-        for (unsigned i = 0; all && i < SCENARIOS; i++)
-            if (!o->scenario || strcmp(o->scenario, scenarios[i]->name) == 0)
-                all = judge(scenarios[i], o->seed + n, &t, o->brief);
+    struct plan *p = err_calloc(1, sizeof *p);
+    struct trial running[TRIAL_SLOTS], failed = {0};
+    unsigned free_slots = o->jobs, slot;
+    bool all = true, busy[TRIAL_SLOTS] = {false};
+    p->o = o;
+    p->end = o->minutes ? t.began + (double)o->minutes * 60 : 0;
+    if (o->regressions)
+        all = read_regressions(p, o->regressions);
+    for (;;) {
+        for (slot = 0; slot < o->jobs && busy[slot]; slot++)
+            ;
+        if (all && slot < o->jobs && next_trial(p, &running[slot])) {
+            trial_start(slot, &running[slot], false, false);
+            busy[slot] = true;
+            free_slots--;
+            continue;
+        }
+        if (free_slots == o->jobs)
+            break;
+        slot = trial_wait_any();
+        busy[slot] = false;
+        free_slots++;
+        if (!judge(&running[slot], trial_verdict(slot), &t) && all) {
+            all = false;
+            failed = running[slot];
+        }
+    }
+    free(p);
+    if (failed.scenario && !o->brief)
+        explain(&failed);
     print_totals(&t, all ? "all well" : "stopped at a failure");
     return all;
 }
@@ -280,28 +242,52 @@ static bool campaign(const struct options *o)
 static bool replay(const struct options *o)
 {
     bool all = true;
-    enum plant plant = PLANT_NONE;
+    struct trial t = {.seed = o->seed, .knobs = o->knobs};
     for (unsigned p = 0; o->plant && p < PLANT_KINDS; p++)
         if (strcmp(o->plant, plants[p]) == 0)
-            plant = (enum plant)p;
+            t.plant = (enum plant)p;
     for (unsigned i = 0; i < SCENARIOS; i++) {
+        t.scenario = scenarios[i];
         if (o->scenario && strcmp(o->scenario, scenarios[i]->name) != 0)
             continue;
-        all = run_seed(scenarios[i], o->seed, plant, true, true) && all;
+        all = trial_run(&t, true, true) && all;
         (void)printf("scenario %s, seed %" PRIu64 ": %s, %" PRIu64 " events, digest %016" PRIx64
                      "\n",
-                     scenarios[i]->name, o->seed, verdict->failed ? verdict->failure : "passed",
-                     verdict->events, verdict->digest);
+                     scenarios[i]->name, o->seed,
+                     trial_verdict(0)->failed ? trial_verdict(0)->failure : "passed",
+                     trial_verdict(0)->events, trial_verdict(0)->digest);
     }
     return all;
 }
 
 static const char usage[] =
-    "usage: sim [--seeds N | --minutes M] [--seed S] [--scenario NAME] [--regressions FILE] "
-    "[--brief]\n"
-    "       sim --seed S [--scenario NAME] [--plant NAME] --verbose   one seed, everything shown\n"
-    "       sim --self-test                            do planted bugs get caught, do seeds "
-    "replay\n";
+    "usage: sim [--seeds N | --minutes M] [--seed S] [--scenario NAME] [--regressions FILE]\n"
+    "           [--jobs N] [--brief]\n"
+    "       sim --seed S [--scenario NAME] [--plant NAME] [--without FAULT]... [--skip N,N...] "
+    "--verbose\n"
+    "           one seed, everything shown; without a kind of fault, or some of its troubles\n"
+    "       sim --self-test   do planted bugs get caught, do seeds replay\n"
+    "--jobs: seeds that run at once; 1. --brief: no shrinking and telling of what failed.\n";
+
+static bool parse_skip(struct world_knobs *k, char *list)
+{
+    for (char *word = strtok(list, ","); word; word = strtok(NULL, ",")) {
+        unsigned long n = strtoul(word, NULL, 10);
+        if (n >= KNOBS_TROUBLES)
+            return false;
+        k->skip[n / 8] = (uint8_t)(k->skip[n / 8] | 1u << (n % 8));
+    }
+    return true;
+}
+
+static bool parse_without(struct world_knobs *k, const char *word)
+{
+    unsigned long n = strtoul(word, NULL, 10);
+    if (n >= FAULT_KINDS)
+        return false;
+    k->off[n] = true;
+    return true;
+}
 
 static bool parse(struct options *o, int argc, char **argv)
 {
@@ -315,6 +301,9 @@ static bool parse(struct options *o, int argc, char **argv)
         {"regressions", required_argument, NULL, 'r'},
         {"plant", required_argument, NULL, 'p'},
         {"brief", no_argument, NULL, 'b'},
+        {"jobs", required_argument, NULL, 'j'},
+        {"without", required_argument, NULL, 'w'},
+        {"skip", required_argument, NULL, 'k'},
         {NULL, 0, NULL, 0},
     };
     int c;
@@ -348,6 +337,19 @@ static bool parse(struct options *o, int argc, char **argv)
         case 'b':
             o->brief = true;
             break;
+        case 'j':
+            o->jobs = (unsigned)strtoul(optarg, NULL, 10);
+            if (o->jobs == 0 || o->jobs > TRIAL_SLOTS)
+                return false;
+            break;
+        case 'w':
+            if (!parse_without(&o->knobs, optarg))
+                return false;
+            break;
+        case 'k':
+            if (!parse_skip(&o->knobs, optarg))
+                return false;
+            break;
         default:
             return false;
         }
@@ -357,15 +359,12 @@ static bool parse(struct options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.seeds = 10};
+    struct options o = {.seeds = 10, .jobs = 1};
     bool ok;
     if (!parse(&o, argc, argv)) {
         (void)fputs(usage, stderr);
         return 64;
     }
-    verdict =
-        mmap(NULL, sizeof *verdict, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ASSERT(verdict != MAP_FAILED);
     if (!o.seed_given && !o.self_test) {
         struct timespec t;
         (void)clock_gettime(CLOCK_REALTIME, &t);

@@ -234,6 +234,7 @@ static void move_once(struct shift *s, struct model *m, uint8_t *content)
         m->acked = rp;
         m->in_doubt = 0;
         b->moves++;
+        b->w->did[DEED_MOVE]++;
         return;
     }
     world_trace(b->w, "moving %s to RP %" PRIu64 ": %.100s", m->group, rp, e.text);
@@ -326,10 +327,13 @@ static void spend(struct bench *b, uint64_t ns)
 
 static void trouble(struct bench *b, uint64_t until)
 {
-    struct rng *r = &b->w->rng;
+    struct rng own, *r = &own;
     while (b->w->now < until && !b->w->failed) {
+        bool now = world_trouble(b->w, r);
         start_if_down(b);
         spend(b, rng_skewed(r, 20 * IO_MS, 8 * IO_S));
+        if (!now)
+            continue;
         if (rng_chance(r, 100000))
             disk_set_capacity(node_disk(b->node), disk_used(node_disk(b->node)) + 64 * 1024);
         else

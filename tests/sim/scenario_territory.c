@@ -10,15 +10,14 @@
 #define DISK_LARGE   (UINT64_C(1) << 34)
 #define CONVERGE_MAX (15 * 60 * IO_S)
 
-static struct place *any_place(struct towns *t)
+static struct place *any_place(struct towns *t, struct rng *r)
 {
-    uint64_t i = rng_below(&t->w->rng, 2 * TOWNS_SITES + 3);
+    uint64_t i = rng_below(r, 2 * TOWNS_SITES + 3);
     return i == 0 ? &t->reader : i <= 2 ? &t->hub : &t->sites[i % TOWNS_SITES];
 }
 
-static void cut_link(struct towns *t, const struct place *site)
+static void cut_link(struct towns *t, struct rng *r, const struct place *site)
 {
-    struct rng *r = &t->w->rng;
     if (rng_chance(r, 600000)) {
         net_cut(t->w->net, site->node, t->hub.node, true);
     } else {
@@ -31,9 +30,9 @@ static void cut_link(struct towns *t, const struct place *site)
     }
 }
 
-static void squeeze(struct towns *t, struct place *p)
+static void squeeze(struct towns *t, struct rng *r, struct place *p)
 {
-    uint64_t left = rng_skewed(&t->w->rng, 0, 4 << 20);
+    uint64_t left = rng_skewed(r, 0, 4 << 20);
     disk_set_capacity(node_disk(p->node), disk_used(node_disk(p->node)) + left);
     world_trace(t->w, "%s: the disk has %" PRIu64 " KiB left", p->name, left / 1024);
 }
@@ -61,9 +60,8 @@ static void rot(struct towns *t)
 
 /* The server room burnt down; the volumes were restored, the daemon starts with nothing but its
  * keys. Or a part of what it knew is gone. */
-static void wipe(struct towns *t, struct place *site)
+static void wipe(struct towns *t, struct rng *r, struct place *site)
 {
-    struct rng *r = &t->w->rng;
     uint64_t which = rng_below(r, 3);
     towns_end(t, site, PROC_CRASH, rng_skewed(r, 0, 3 * IO_S));
     if (which != 0)
@@ -78,9 +76,8 @@ static void wipe(struct towns *t, struct place *site)
 }
 
 /* A bit of one of the site's own files flips, unnoticed until it is read. */
-static void decay(struct towns *t, struct place *site)
+static void decay(struct towns *t, struct rng *r, struct place *site)
 {
-    struct rng *r = &t->w->rng;
     const struct place_group *g = &site->groups[rng_below(r, site->group_count)];
     struct io_names names;
     char path[256];
@@ -105,9 +102,12 @@ static void decay(struct towns *t, struct place *site)
 
 static void trouble(struct towns *t)
 {
-    struct rng *r = &t->w->rng;
-    struct place *p = any_place(t), *site = &t->sites[rng_below(r, TOWNS_SITES)];
+    struct rng own, *r = &own;
+    bool now = world_trouble(t->w, r);
+    struct place *p = any_place(t, r), *site = &t->sites[rng_below(r, TOWNS_SITES)];
     uint64_t pause = rng_chance(r, 200000) ? rng_below(r, 60 * IO_S) : rng_skewed(r, 0, 3 * IO_S);
+    if (!now)
+        return;
     switch (rng_below(r, 19)) {
     case 0:
     case 1:
@@ -124,7 +124,7 @@ static void trouble(struct towns *t)
         break;
     case 7:
     case 8:
-        cut_link(t, site);
+        cut_link(t, r, site);
         break;
     case 9:
     case 10:
@@ -135,13 +135,13 @@ static void trouble(struct towns *t)
         break;
     case 12:
     case 13:
-        squeeze(t, p);
+        squeeze(t, r, p);
         break;
     case 14:
-        wipe(t, site);
+        wipe(t, r, site);
         break;
     case 15:
-        decay(t, site);
+        decay(t, r, site);
         break;
     case 16:
         towns_end_guests(t, site, pause);
@@ -262,14 +262,16 @@ static void converge(struct towns *t)
 static void run(struct world *w, enum plant plant)
 {
     struct towns *t = towns_new(w, plant);
+    struct rng plan;
     uint64_t until;
+    rng_seed(&plan, w->seed, UINT64_C(1) << 61);
     scenario_draw_faults(w);
-    until = w->now + rng_between(&w->rng, 20, 120) * IO_S;
+    until = w->now + rng_between(&plan, 20, 120) * IO_S;
     while (w->now < until && !w->failed) {
-        if (rng_chance(&w->rng, 600000))
+        if (rng_chance(&plan, 600000))
             towns_spend_until_cut(t, 20 * IO_S);
         else
-            towns_spend(t, rng_skewed(&w->rng, 10 * IO_MS, 20 * IO_S));
+            towns_spend(t, rng_skewed(&plan, 10 * IO_MS, 20 * IO_S));
         if (!w->failed)
             trouble(t);
     }

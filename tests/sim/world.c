@@ -19,6 +19,16 @@ const char *fault_text(enum fault f)
     return texts[f];
 }
 
+const char *deed_text(enum deed d)
+{
+    static const char *const texts[] = {
+#define X(name, text) text,
+        DEEDS(X)
+#undef X
+    };
+    return texts[d];
+}
+
 struct world *world_new(uint64_t seed, bool verbose)
 {
     struct world *w = err_calloc(1, sizeof *w);
@@ -140,10 +150,17 @@ void world_run_events(struct world *w, uint64_t n, uint64_t at)
 
 bool world_fault(struct world *w, enum fault f)
 {
-    bool happens = rng_chance(&w->rng, w->chance[f]) && !w->calm;
+    bool happens = rng_chance(&w->rng, w->chance[f]) && !w->calm && !w->knobs.off[f];
     if (happens)
         w->count[f]++;
     return happens;
+}
+
+bool world_trouble(struct world *w, struct rng *r)
+{
+    uint64_t n = w->troubles++;
+    rng_seed(r, w->seed, UINT64_C(1) << 60 | n);
+    return n >= KNOBS_TROUBLES || !(w->knobs.skip[n / 8] >> (n % 8) & 1);
 }
 
 void world_note(struct world *w, uint64_t a, uint64_t b)

@@ -49,6 +49,39 @@ enum fault {
 };
 const char *fault_text(enum fault f);
 
+/* What was done and held against the models, for the table that a campaign prints. */
+#define DEEDS(X)                                                                                   \
+    X(WRITE, "guest writes")                                                                       \
+    X(FUA, "... with FUA")                                                                         \
+    X(ZERO, "guest zeroings")                                                                      \
+    X(TRIM, "guest trims")                                                                         \
+    X(FLUSH, "guest flushes")                                                                      \
+    X(READ, "guest reads compared")                                                                \
+    X(REFUSED, "guest requests that failed")                                                       \
+    X(DARK, "power cuts compared")                                                                 \
+    X(CUT, "scanned cuts")                                                                         \
+    X(CAPTURED, "RPs of captured volumes compared")                                                \
+    X(MARK, "marks committed")                                                                     \
+    X(RESTORE, "restores compared")                                                                \
+    X(DELTA, "deltas seen in spools or at the hub")                                                \
+    X(SEALED, "sealed extents with a nonce of their own")                                          \
+    X(MOVE, "heads moved in the bare store")
+
+enum deed {
+#define X(name, text) DEED_##name,
+    DEEDS(X)
+#undef X
+        DEED_KINDS
+};
+const char *deed_text(enum deed d);
+
+/* For making a failing seed smaller: nothing but what is turned off here changes any draw. */
+#define KNOBS_TROUBLES 512u
+struct world_knobs {
+    bool off[FAULT_KINDS];
+    uint8_t skip[KNOBS_TROUBLES / 8]; /* a bit for each trouble that a scenario makes */
+};
+
 struct world_event {
     uint64_t at, order;
     size_t slot; /* place in the heap + 1; 0: not queued */
@@ -67,6 +100,9 @@ struct world {
     uint64_t events, instant_events;
     uint32_t chance[FAULT_KINDS]; /* per million opportunities */
     uint64_t count[FAULT_KINDS];
+    uint64_t did[DEED_KINDS];
+    struct world_knobs knobs;
+    uint64_t troubles; /* so far */
     uint64_t checked,
         complete;    /* recovery points applied by the checkers, and compared with a cut */
     bool calm;       /* no drawn faults any more */
@@ -96,6 +132,9 @@ void world_run_events(struct world *w, uint64_t n, uint64_t at);
 
 /* Whether this fault happens now; counts it when it does. */
 bool world_fault(struct world *w, enum fault f);
+/* Whether the next trouble of the scenario is to be made, and a stream of its own for it, so that
+ * one that is left out changes no draw of the others. */
+bool world_trouble(struct world *w, struct rng *r);
 /* Mixes a completion into the digest. */
 void world_note(struct world *w, uint64_t a, uint64_t b);
 
