@@ -48,7 +48,8 @@ static int add_steering(json_t *group, const Relais__GroupStatus *g)
 {
     return json_object_set_new(group, "priority", json_string(g->priority)) |
            json_object_set_new(group, "paused", json_boolean(g->paused)) |
-           json_object_set_new(group, "draining", json_boolean(g->draining));
+           json_object_set_new(group, "draining", json_boolean(g->draining)) |
+           json_object_set_new(group, "shipped_bytes", json_integer((json_int_t)g->shipped_bytes));
 }
 
 static int add_site_steering(json_t *root, const Relais__Status *st)

@@ -558,6 +558,7 @@ void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out)
     out->interval_ns = g->config->interval_ns;
     out->priority = priority_word(g);
     out->paused = g->flow.paused;
+    out->shipped_bytes = g->flow.sent;
     out->draining = g->flow.rush > 0;
     out->first_rp = g->first_rp;
     out->pass_eta_ns = pass_eta(g);

@@ -49,9 +49,9 @@ unsigned ship_ahead(const struct shipper *s, const struct group *g)
 {
     unsigned least = SHIP_AHEAD;
     for (unsigned c = g->flow.class; c < SHARE_CLASSES; c++) {
-        unsigned groups = 0;
+        unsigned groups = 1; /* this one */
         for (size_t i = 0; i < s->count; i++)
-            groups += s->groups[i]->flow.class <= c;
+            groups += s->groups[i] != g && s->groups[i]->flow.class <= c;
         if (offers_max[c] / groups < least)
             least = offers_max[c] / groups;
     }
