@@ -285,6 +285,49 @@ static void a_peer_that_must_wait_for_memory_keeps_its_connection(void **state)
     hub_run(no_memory, NULL);
 }
 
+/* ---- offers ---- */
+
+#define OFFERS 17u /* one more than a connection may have open */
+
+static void withdrawn(void *arg)
+{
+    struct hub_fixture f;
+    struct test_delta d[OFFERS];
+    char groups[OFFERS][8];
+    struct spec_extent zero = {0, 0, 1, NULL};
+    struct err e = ERR_INIT;
+    Relais__Withdraw w;
+    (void)arg;
+    fixture_start(&f, MEMORY, 8);
+    struct caller *c = client(&f, BETHUNE);
+    for (unsigned i = 0; i < OFFERS; i++) {
+        struct spec s = {.rp = 1, .group = groups[i], .extents = &zero, .extent_count = 1};
+        (void)snprintf(groups[i], sizeof groups[i], "g%u", i);
+        delta_make(&d[i], &s);
+        if (i + 1 < OFFERS)
+            MUST(send_offer(c, groups[i], &d[i], NULL, NULL, err));
+    }
+    REFUSED(ERR_AGAIN, "as many as may be",
+            send_offer(c, groups[OFFERS - 1], &d[OFFERS - 1], NULL, NULL, err));
+    relais__withdraw__init(&w);
+    w.group = groups[3];
+    assert_int_equal(call_send(c, FRAME_Withdraw, &w.base, NULL, 0, &e), 0);
+    MUST(send_offer(c, groups[OFFERS - 1], &d[OFFERS - 1], NULL, NULL, err));
+    REFUSED(ERR_AGAIN, "as many as may be", send_offer(c, groups[3], &d[3], NULL, NULL, err));
+    w.group = (char[]){"no/name"};
+    assert_int_equal(call_send(c, FRAME_Withdraw, &w.base, NULL, 0, &e), 0);
+    REFUSED(ERR_PROTO, "is not a name", send_offer(c, groups[3], &d[3], NULL, NULL, err));
+    caller_free(c);
+    fixture_stop(&f);
+    for (unsigned i = 0; i < OFFERS; i++)
+        delta_free(&d[i]);
+}
+static void what_is_withdrawn_leaves_its_place_to_others(void **state)
+{
+    (void)state;
+    hub_run(withdrawn, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +336,7 @@ int main(void)
         cmocka_unit_test(more_parts_at_once_than_may_be_end_the_connection),
         cmocka_unit_test(connections_that_keep_buffers_and_want_more_all_finish),
         cmocka_unit_test(a_peer_that_must_wait_for_memory_keeps_its_connection),
+        cmocka_unit_test(what_is_withdrawn_leaves_its_place_to_others),
     };
     return cmocka_run_group_tests(tests, hub_keys_make, hub_keys_free);
 }
