@@ -72,9 +72,10 @@ struct config_volume {
 
 struct config_group {
     char name[NAME_MAX_LEN + 1];
-    uint64_t interval_ns; /* 0: on demand only */
-    uint64_t cut_bytes;   /* dirty bytes of captured volumes that start a cut; 0: never */
-    uint64_t seed_rate;   /* bytes read a second where nobody waits for it; 0: no limit */
+    uint64_t interval_ns;  /* 0: on demand only */
+    uint64_t cut_bytes;    /* dirty bytes of captured volumes that start a cut; 0: never */
+    uint64_t seed_rate;    /* bytes read a second where nobody waits for it; 0: no limit */
+    uint64_t spool_budget; /* of the site's, that the group may use; 0: all of it */
     enum config_priority priority;
     char freeze[CONFIG_PATH_MAX]; /* "" none; run before a cut, thaw after it, always */
     char thaw[CONFIG_PATH_MAX];

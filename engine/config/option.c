@@ -127,6 +127,10 @@ const struct option options[] = {
              "volumes with *source = nbd* was written since the last one; but at most once a "
              "second. It bounds what one recovery point can hold and a crash can make to be sealed "
              "again."},
+    {SECTION_GROUP, "spool-budget", OPTION_SIZE_NONE, GROUP(spool_budget), 0, 64 * MIB, 64 * TIB,
+     "none",
+     .help = "Bytes of the site's *spool-budget* that this group may hold, so that one that writes "
+             "much does not keep the others from being sealed while the hub is away."},
     {SECTION_GROUP, "seed-rate", OPTION_SIZE_NONE, GROUP(seed_rate), 0, 64 * KIB, TIB, "auto",
      .help = "Bytes of volumes that are read in a second while they are seeded, while the group "
              "catches up after it fell behind, and while a volume with *source = scan* is scanned "

@@ -70,6 +70,26 @@ uint64_t chain_complete_rp(const struct chain *c)
     return c->committed.complete_rp;
 }
 
+uint64_t chain_to_ship(struct chain *c, uint64_t next)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct chain_delta *d = &c->deltas[i];
+        if (d->rp_first < next)
+            continue;
+        if (d->rp < c->merging.first || d->rp_first > c->merging.last)
+            return d->rp;
+        c->merging.give_way = true;
+        return 0;
+    }
+    return 0;
+}
+
+void chain_sending(struct chain *c, uint64_t rp)
+{
+    if (rp > c->sent)
+        c->sent = rp;
+}
+
 static void push(struct chain *c, const struct chain_delta *d)
 {
     if (c->count == c->cap) {
@@ -86,7 +106,7 @@ void chain_append(struct chain *c, const struct chain_delta *d, uint64_t reserve
     chain_tip(c, &tip, &cut);
     ASSERT(d->rp_first == chain_tip_rp(c) + 1 && digest_equal(&d->parent, &tip));
     push(c, d);
-    spool_settle(c->spool, reserved, spool_cost(d->file_len));
+    spool_settle(&c->share, reserved, spool_cost(d->file_len));
     fiber_wake_all(&c->changed);
 }
 
@@ -117,7 +137,7 @@ static int release(struct chain *c, struct err *e)
         memmove(c->deltas, c->deltas + 1, --c->count * sizeof *c->deltas);
         path_delta(path, c->dir, d.rp);
         res = fio_unlink_always(path);
-        spool_settle(c->spool, spool_cost(d.file_len), 0);
+        spool_gone(&c->share, spool_cost(d.file_len));
         if (res < 0 && res != -ENOENT)
             return err_os(e, res, "%s: removing a committed delta", path);
     }
@@ -173,11 +193,23 @@ static int drop_from(struct chain *c, size_t from, struct err *e)
         int res;
         path_delta(path, c->dir, d.rp);
         res = fio_unlink_always(path);
-        spool_settle(c->spool, spool_cost(d.file_len), 0);
+        spool_gone(&c->share, spool_cost(d.file_len));
         if (res < 0 && res != -ENOENT)
             return err_os(e, res, "%s: removing", path);
     }
     return 0;
+}
+
+/* Before RPs are given anew: a name that one of them gets must not be removed later. */
+static void drop_strays(struct chain *c)
+{
+    while (c->stray_count > 0) {
+        struct chain_stray s = c->strays[--c->stray_count];
+        char path[PATH_CAP];
+        path_delta(path, c->dir, s.rp);
+        (void)fio_unlink_always(path);
+        spool_gone(&c->share, s.cost);
+    }
 }
 
 int chain_adopt(struct chain *c, const struct chain_committed *head, struct err *e)
@@ -185,6 +217,7 @@ int chain_adopt(struct chain *c, const struct chain_committed *head, struct err 
     int res;
     if (fiber_lock(&c->writing) < 0)
         return err_os(e, -ECANCELED, "group %s", c->group);
+    drop_strays(c);
     res = drop_from(c, 0, e);
     if (res == 0)
         res = save_committed(c, head, e);
@@ -219,13 +252,14 @@ int chain_drop(struct chain *c, uint64_t rp, const char *why, struct err *e)
     int res = 0;
     if (fiber_lock(&c->writing) < 0)
         return err_os(e, -ECANCELED, "group %s", c->group);
+    drop_strays(c);
     d = chain_find(c, rp);
     if (d)
         res = drop_from(c, (size_t)(d - c->deltas) + 1, e);
     if (d && res == 0) {
         uint64_t cost = spool_cost(c->deltas[--c->count].file_len);
         res = move_aside(c, rp, why, e);
-        spool_settle(c->spool, cost, 0);
+        spool_gone(&c->share, cost);
         fiber_wake_all(&c->changed);
     }
     fiber_unlock(&c->writing);
@@ -235,6 +269,9 @@ int chain_drop(struct chain *c, uint64_t rp, const char *why, struct err *e)
 void chain_close(struct chain *c)
 {
     free(c->deltas);
+    free(c->strays);
+    c->strays = NULL;
+    c->stray_count = 0;
     c->deltas = NULL;
     c->count = c->cap = 0;
 }

@@ -17,8 +17,17 @@ struct chain_delta {
     struct digest parent;
     int64_t cut_time;
     uint32_t flags; /* MANIFEST_* */
+    bool labelled;
     uint64_t file_len;
     uint32_t manifest_len;
+};
+
+/* How many deltas beyond the committed one may have been asked to be committed before an answer
+ * came: what a daemon that starts must take for possible of the one before. */
+#define CHAIN_AHEAD 4u
+
+struct chain_stray {
+    uint64_t rp, cost;
 };
 
 struct chain_committed {
@@ -30,7 +39,7 @@ struct chain_committed {
 };
 
 struct chain {
-    struct spool *spool;
+    struct spool_share share;
     char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
     char dir[PATH_CAP], state_dir[PATH_CAP];
     const struct key_public *signer;
@@ -38,14 +47,21 @@ struct chain {
     struct chain_delta
         *deltas; /* ascending, contiguous; the first may be committed (see release) */
     size_t count, cap;
-    uint64_t clean;             /* deltas up to this RP may leave */
+    uint64_t clean; /* deltas up to this RP may leave */
+    uint64_t sent;  /* those up to this RP may have reached the hub: they stay as they are */
+    struct {
+        uint64_t first, last; /* RPs that are being merged; 0: none */
+        bool give_way;        /* the shipper waits for them */
+    } merging;
+    struct chain_stray *strays; /* files of deltas that were merged, not removed yet */
+    size_t stray_count;
     bool lost;                  /* recovery dropped something: the indexes are worth nothing */
     struct fiber_cond changed;  /* an RP was sealed or committed, or history was adopted */
     struct fiber_mutex writing; /* the committed record */
 };
 
-/* Names and places only. Does not wait. */
-void chain_init(struct chain *c, struct spool *spool, const char *state_dir, const char *site,
+/* Names and places only. budget: the group's own of the spool, 0 none. Does not wait. */
+void chain_init(struct chain *c, struct spool *spool, uint64_t budget, const char *state_dir, const char *site,
                 const char *group, const struct key_public *signer);
 /* Recovers what chain_init named. Removes what a crash left unfinished; moves a damaged delta
  * aside, names it in the log, drops what came after it. After an error it may be tried again.
@@ -65,6 +81,12 @@ void chain_lag(const struct chain *c, uint64_t *bytes, uint64_t *rps);
 /* Newest complete RP, sealed or committed; 0 none. */
 uint64_t chain_complete_rp(const struct chain *c);
 
+/* The next delta to ship, from RP `next` on; 0: none yet. One that is being merged is asked back:
+ * `changed` is woken when it can be had. */
+uint64_t chain_to_ship(struct chain *c, uint64_t next);
+/* This delta is on its way to the hub from now on, even when the way breaks off. */
+void chain_sending(struct chain *c, uint64_t rp);
+
 /* Adds a delta that is durable under its final name; settles its reservation. */
 void chain_append(struct chain *c, const struct chain_delta *d, uint64_t reserved);
 /* The hub has committed everything up to rp (which is known here): records it durably, then lets
@@ -78,6 +100,15 @@ int chain_adopt(struct chain *c, const struct chain_committed *head, struct err 
 /* A spooled delta is damaged: moves it aside, drops it and all that follow. The caller has made the
  * indexes invalid before. (waits) */
 int chain_drop(struct chain *c, uint64_t rp, const char *why, struct err *e);
+
+/* chain_merge.c: m takes the place of the deltas from m->rp_first to m->rp; its file, durable at
+ * `from`, takes the name of the last of them, the others are removed once that is durable. Whatever
+ * a crash leaves, recovery finds one or the other whole. Settles the reservation when it succeeds.
+ * Errors: AGAIN (the chain is not what was merged any more: nothing was changed), IO. (waits) */
+int chain_replace(struct chain *c, const struct chain_delta *m, const char *from, uint64_t reserved,
+                  struct err *e);
+/* Removes what chain_replace could not. Errors: IO. (waits) */
+int chain_sweep(struct chain *c, struct err *e);
 
 /* Reads and checks the manifest of the delta file at path: shape, signature, site, group. out is
  * the caller's to free, encoded too (bytes_free). Errors: CORRUPT, INPUT, AUTH, IO. (waits) */

@@ -120,6 +120,7 @@ int chain_read_manifest(const struct chain *c, const char *path, struct manifest
                                   .parent = out->parent,
                                   .cut_time = out->cut_time,
                                   .flags = out->flags,
+                                  .labelled = out->label[0] != '\0',
                                   .file_len = file_len,
                                   .manifest_len = (uint32_t)encoded->len};
     manifest_digest(&facts->digest, encoded->p, encoded->len);
@@ -217,7 +218,7 @@ static void add(struct chain *c, const struct chain_delta *d)
         c->deltas = err_realloc(c->deltas, c->cap * sizeof *c->deltas);
     }
     c->deltas[c->count++] = *d;
-    spool_settle(c->spool, 0, spool_cost(d->file_len));
+    spool_settle(&c->share, 0, spool_cost(d->file_len));
 }
 
 /* Whether f continues the chain; *why_not says what is wrong. */
@@ -232,6 +233,12 @@ static bool continues(const struct chain *c, const struct found *f, char why_not
     /* The first may be older than the committed RP (not released yet), never newer by a gap. */
     if (c->count == 0 && f->facts.rp_first > c->committed.rp + 1)
         expected = c->committed.rp + 1;
+    if (f->facts.rp_first <= c->committed.rp && f->facts.rp > c->committed.rp) {
+        (void)snprintf(why_not, ERR_TEXT_MAX,
+                       "it merges RP %" PRIu64 ", which is committed, with later ones",
+                       c->committed.rp);
+        return false;
+    }
     if (f->facts.rp_first != expected) {
         (void)snprintf(why_not, ERR_TEXT_MAX,
                        "it begins with RP %" PRIu64 " where RP %" PRIu64 " should follow",
@@ -303,6 +310,32 @@ static void link_found(struct chain *c, struct found *found, size_t first, size_
     }
 }
 
+static bool ends_with(const char *name, const char *suffix)
+{
+    size_t len = strlen(name), n = strlen(suffix);
+    return len > n && strcmp(name + len - n, suffix) == 0;
+}
+
+/* A merged delta wins over those that it merged, whose removal a crash cut short. */
+static int remove_merged(const struct chain *c, struct found *found, size_t *n, struct err *e)
+{
+    uint64_t begins = UINT64_MAX; /* what is from here on is in a later one */
+    size_t kept = *n;
+    int res = 0;
+    for (size_t i = *n; i-- > 0 && res == 0;) {
+        if (found[i].rp >= begins) {
+            res = remove_file(c, found[i].rp, e);
+            continue;
+        }
+        found[--kept] = found[i];
+        if (found[i].good)
+            begins = found[i].facts.rp_first;
+    }
+    memmove(found, found + kept, (*n - kept) * sizeof *found);
+    *n -= kept;
+    return res;
+}
+
 static int recover(struct chain *c, const struct io_names *names, struct err *e)
 {
     struct found *found = err_calloc(names->count, sizeof *found);
@@ -312,11 +345,13 @@ static int recover(struct chain *c, const struct io_names *names, struct err *e)
         const char *name = names->names[i];
         size_t len = strlen(name);
         uint64_t rp = name_rp(name);
-        if (len > 4 && len <= 40 && strcmp(name + len - 4, ".tmp") == 0)
+        if (len <= 40 && (ends_with(name, ".tmp") || ends_with(name, ".merged")))
             res = remove_unfinished(c, name, e);
         else if (rp > 0)
             res = look_at(c, rp, &found[n++], e);
     }
+    if (res == 0)
+        res = remove_merged(c, found, &n, e);
     first = res == 0 ? first_needed(c, found, n) : 0;
     for (size_t i = 0; i < first && res == 0; i++)
         res = remove_file(c, found[i].rp, e);
@@ -337,10 +372,22 @@ static int recover(struct chain *c, const struct io_names *names, struct err *e)
     return res;
 }
 
-void chain_init(struct chain *c, struct spool *spool, const char *state_dir, const char *site,
-                const char *group, const struct key_public *signer)
+/* The daemon before may have sent more commits than it saw answered. */
+static void mark_sent(struct chain *c)
 {
-    *c = (struct chain){.spool = spool, .signer = signer};
+    unsigned n = 0;
+    for (size_t i = 0; i < c->count && n < CHAIN_AHEAD; i++)
+        if (c->deltas[i].rp > c->committed.rp) {
+            chain_sending(c, c->deltas[i].rp);
+            n++;
+        }
+}
+
+void chain_init(struct chain *c, struct spool *spool, uint64_t budget, const char *state_dir,
+                const char *site, const char *group, const struct key_public *signer)
+{
+    *c = (struct chain){.signer = signer};
+    spool_share_init(&c->share, spool, budget);
     (void)snprintf(c->site, sizeof c->site, "%s", site);
     (void)snprintf(c->group, sizeof c->group, "%s", group);
     path_format(c->dir, "%s/%s", spool->dir, group);
@@ -351,10 +398,10 @@ void chain_init(struct chain *c, struct spool *spool, const char *state_dir, con
 static void forget(struct chain *c)
 {
     for (size_t i = 0; i < c->count; i++)
-        spool_settle(c->spool, spool_cost(c->deltas[i].file_len), 0);
+        spool_gone(&c->share, spool_cost(c->deltas[i].file_len));
     chain_close(c);
     c->committed = (struct chain_committed){0};
-    c->clean = 0;
+    c->clean = c->sent = 0;
 }
 
 int chain_recover(struct chain *c, struct err *e)
@@ -378,5 +425,7 @@ int chain_recover(struct chain *c, struct err *e)
     }
     if (res < 0)
         forget(c);
+    else
+        mark_sent(c);
     return res;
 }

@@ -35,14 +35,14 @@ struct part {
 };
 
 int deltawriter_new(struct deltawriter **out, struct bufpool *parts, const char *path,
-                    struct err *e)
+                    uint16_t sources, struct err *e)
 {
     struct deltawriter *w = err_calloc(1, sizeof *w);
     int res;
     w->parts = parts;
     path_format(w->path, "%s", path);
     path_format(w->tmp, "%s.tmp", path);
-    index_writer_init(&w->index, DELTA_HEADER_LEN, 1);
+    index_writer_init(&w->index, DELTA_HEADER_LEN, sources);
     res = bulk_open(&w->file, w->tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (res < 0) {
         res = err_os(e, res, "%s: creating", w->tmp);
@@ -145,23 +145,34 @@ static int begin(struct deltawriter *w, struct err *e)
     return append_bytes(w, header, sizeof header, e);
 }
 
+int deltawriter_entry(struct deltawriter *w, struct index_entry *entry, struct err *e)
+{
+    if (index_append(&w->index, entry))
+        return 0;
+    return err_set(e, ERR_LIMIT, "%s: more than %u extents, or an index of more than %llu bytes",
+                   w->tmp, EXTENTS_MAX, (unsigned long long)INDEX_MAX);
+}
+
+int deltawriter_bytes(struct deltawriter *w, const uint8_t *sealed, size_t len, struct err *e)
+{
+    int res = begin(w, e);
+    if (res < 0)
+        return res;
+    w->sealed += len;
+    return append_bytes(w, sealed, len, e);
+}
+
 int deltawriter_append(struct deltawriter *w, struct index_entry *entries, uint32_t count,
                        const uint8_t *sealed, struct err *e)
 {
     size_t len = 0;
-    int res = begin(w, e);
-    if (res < 0)
-        return res;
     for (uint32_t i = 0; i < count; i++) {
-        if (!index_append(&w->index, &entries[i]))
-            return err_set(e, ERR_LIMIT,
-                           "%s: more than %u extents, or an index of more than %llu "
-                           "bytes",
-                           w->tmp, EXTENTS_MAX, (unsigned long long)INDEX_MAX);
+        int res = deltawriter_entry(w, &entries[i], e);
+        if (res < 0)
+            return res;
         len += entries[i].sealed_len;
     }
-    w->sealed += len;
-    return append_bytes(w, sealed, len, e);
+    return deltawriter_bytes(w, sealed, len, e);
 }
 
 uint64_t deltawriter_len(const struct deltawriter *w)

@@ -14,13 +14,17 @@
 
 struct deltawriter;
 
-/* parts: buffers of PART_SIZE. Errors: IO, SPACE. */
+/* parts: buffers of PART_SIZE. sources: how many the manifest will list. Errors: IO, SPACE. */
 int deltawriter_new(struct deltawriter **out, struct bufpool *parts, const char *path,
-                    struct err *e);
+                    uint16_t sources, struct err *e);
 /* Adds entries in index order, whose sealed bytes follow one another at `sealed`; sets their
  * places. Errors: IO, SPACE, LIMIT (bounds.h; the caller closes deltas before). */
 int deltawriter_append(struct deltawriter *w, struct index_entry *entries, uint32_t count,
                        const uint8_t *sealed, struct err *e);
+/* The same in two steps, for who has the bytes of an entry in pieces: an entry, then its
+ * sealed_len bytes. */
+int deltawriter_entry(struct deltawriter *w, struct index_entry *entry, struct err *e);
+int deltawriter_bytes(struct deltawriter *w, const uint8_t *sealed, size_t len, struct err *e);
 /* Bytes of the file so far, and those that index and manifest will add at most. Bytes of the
  * index, and entries, so far. */
 uint64_t deltawriter_len(const struct deltawriter *w);

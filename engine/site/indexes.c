@@ -197,13 +197,15 @@ static int read_index(const char *path, const struct manifest *m, uint8_t *raw, 
 static int mark_doubtful(struct indexes *x, struct err *e)
 {
     int res = 0;
-    for (uint64_t rp = x->scanned.clean + 1; rp <= chain_tip_rp(x->chain) && res >= 0;) {
+    for (size_t i = 0; i < x->chain->count && res >= 0; i++) {
         struct bytes_out encoded;
         struct chain_delta facts;
         struct manifest m;
         char path[PATH_CAP];
         uint8_t *raw;
-        path_delta(path, x->chain->dir, rp);
+        if (x->chain->deltas[i].rp <= x->scanned.clean)
+            continue;
+        path_delta(path, x->chain->dir, x->chain->deltas[i].rp);
         res = chain_read_manifest(x->chain, path, &m, &encoded, &facts, e);
         if (res < 0)
             break;
@@ -211,7 +213,6 @@ static int mark_doubtful(struct indexes *x, struct err *e)
         res = read_index(path, &m, raw, e);
         if (res == 0)
             res = forget_delta(x, &m, raw, e);
-        rp = m.rp + 1;
         free(raw);
         bytes_free(&encoded);
         manifest_free(&m);

@@ -21,6 +21,11 @@ void path_delta(char dst[PATH_CAP], const char *dir, uint64_t rp)
     path_format(dst, "%s/%016" PRIx64 ".delta", dir, rp);
 }
 
+void path_merged(char dst[PATH_CAP], const char *dir, uint64_t rp)
+{
+    path_format(dst, "%s/%016" PRIx64 ".merged", dir, rp);
+}
+
 void path_aside(char dst[PATH_CAP], const char *dir, uint64_t rp)
 {
     path_format(dst, "%s/damaged-%016" PRIx64 ".delta", dir, rp);

@@ -2,6 +2,7 @@
  *
  *   SPOOL/GROUP/RP16.delta          a sealed delta (RP in 16 hex digits)
  *   SPOOL/GROUP/RP16.delta.tmp      one being written; removed at start
+ *   SPOOL/GROUP/RP16.merged         several made one, before it takes the name of the last of them
  *   SPOOL/GROUP/damaged-RP16.delta  moved aside by recovery, for a person to look at
  *   SPOOL/GROUP/VOLUME.saved        old content that a cut needs (spill.h); nameless once open
  *   STATE/GROUP/committed           newest RP that the hub confirmed (chain.h)
@@ -25,6 +26,7 @@
  * configuration: one that does not fit is a defect. */
 void path_format(char dst[PATH_CAP], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void path_delta(char dst[PATH_CAP], const char *dir, uint64_t rp);
+void path_merged(char dst[PATH_CAP], const char *dir, uint64_t rp);
 /* Where a delta goes that is damaged or does not continue history. */
 void path_aside(char dst[PATH_CAP], const char *dir, uint64_t rp);
 

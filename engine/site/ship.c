@@ -28,15 +28,6 @@ static void land_done(struct convoy *c)
     }
 }
 
-/* The first delta from RP `next` on; 0: none yet. */
-static uint64_t next_delta(const struct chain *chain, uint64_t next)
-{
-    for (size_t i = 0; i < chain->count; i++)
-        if (chain->deltas[i].rp_first >= next)
-            return chain->deltas[i].rp;
-    return 0;
-}
-
 static int run_convoy(struct convoy *c, struct err *e)
 {
     struct group *g = c->p.group;
@@ -47,7 +38,7 @@ static int run_convoy(struct convoy *c, struct err *e)
         g->shipping = c->count > 0;
         if (group_held(g))
             return err_set(e, ERR_AGAIN, "group %s is paused", g->chain.group);
-        rp = c->count < ship_ahead(c->p.shipper, g) ? next_delta(&g->chain, c->next) : 0;
+        rp = c->count < ship_ahead(c->p.shipper, g) ? chain_to_ship(&g->chain, c->next) : 0;
         if (g->adopt || g->damaged)
             return err_set(e, ERR_AGAIN, "group %s: history changes", g->chain.group);
         if (rp == 0) {
@@ -55,6 +46,7 @@ static int run_convoy(struct convoy *c, struct err *e)
                 return err_set(e, ERR_CANCELED, "group %s: stopped", g->chain.group);
             continue;
         }
+        chain_sending(&g->chain, rp);
         res = trip_start(&c->trips[c->count], &c->p, rp, e);
         if (res < 0)
             return res;

@@ -5,6 +5,7 @@
 #include "governor.h"
 #include "group.h"
 #include "log.h"
+#include "merger.h"
 #include "shipper.h"
 #include "units.h"
 
@@ -22,6 +23,7 @@ struct site {
     bool started;
     struct shipper shipper;
     struct governor governor;
+    struct merger merger;
     struct exports *exports; /* NULL: no volume is served */
     /* What site_status hands out. */
     Relais__GroupStatus *status;
@@ -29,19 +31,24 @@ struct site {
 };
 
 /* How many regions may be under way: two more than there are CPU threads, but no more than the
- * spool's budget bears, because all of them may have to fit one delta while another waits to be
- * shipped. */
+ * spool's budget, or the least of a group's, bears, because all of them may have to fit one delta
+ * while another waits to be shipped. */
 static int choose_slots(const struct config *c, unsigned workers, unsigned *slots, struct err *e)
 {
     char has[UNITS_TEXT], least[UNITS_TEXT];
+    uint64_t budget = c->spool_budget;
     *slots = workers + 2;
-    while (*slots > 1 && c->spool_budget < 2 * stretch_least(*slots))
+    for (unsigned i = 0; i < c->group_count; i++)
+        if (c->groups[i].spool_budget > 0 && c->groups[i].spool_budget < budget)
+            budget = c->groups[i].spool_budget;
+    budget = spool_for_sealing(budget);
+    while (*slots > 1 && budget < 2 * stretch_least(*slots))
         --*slots;
-    if (c->spool_budget >= 2 * stretch_least(*slots))
+    if (budget >= 2 * stretch_least(*slots))
         return 0;
     return err_set(e, ERR_CONFIG, "%s: spool-budget %s is too little to seal anything: at least %s",
                    c->file, units_size(has, c->spool_budget),
-                   units_size(least, 2 * stretch_least(1)));
+                   units_size(least, 2 * stretch_least(1) * 8 / 7 + 1));
 }
 
 static int open_groups(struct site *s, const struct site_keys *keys, struct err *e)
@@ -159,9 +166,11 @@ int site_start(struct site *s, struct err *e)
     tell_memory(c);
     for (size_t i = 0; i < s->count; i++)
         group_start(s->groups[i]);
+    merger_init(&s->merger, s->groups, s->count, &s->spool, s->keys.sign);
     shipper_start(&s->shipper, c->hub[0] ? config_peer(c, c->hub) : NULL, s->keys.tls, s->groups,
                   s->count);
     governor_start(&s->governor, c, &s->shipper.share, &s->shop, s->groups, s->count);
+    merger_start(&s->merger);
     s->started = true;
     return 0;
 }
@@ -282,7 +291,7 @@ void site_status(struct site *s, Relais__Status *out)
     out->rate_limit = sh->share.rate;
     out->rate_by_hand = s->governor.by_hand;
     out->level = (uint32_t)s->shop.level;
-    out->spool_used = s->spool.used;
+    out->spool_used = s->spool.files;
     out->spool_budget = s->spool.budget;
     for (size_t i = 0; i < s->count; i++) {
         group_status(s->groups[i], rate, &s->status[i]);
@@ -297,7 +306,9 @@ void site_stop(struct site *s)
     if (s->started)
         governor_stop(&s->governor);
     export_stop(s->exports);
-    if (s->started)
+    if (s->started) {
+        merger_stop(&s->merger);
         shipper_stop(&s->shipper);
+    }
     site_free(s);
 }

@@ -36,7 +36,7 @@ static int open_file(struct stretch *s, struct err *e)
 {
     char path[PATH_CAP];
     path_delta(path, s->spec->chain->dir, s->rp);
-    return deltawriter_new(&s->writer, &s->spec->shop->parts, path, e);
+    return deltawriter_new(&s->writer, &s->spec->shop->parts, path, 1, e);
 }
 
 int stretch_new(struct stretch **out, const struct stretch_spec *spec, uint64_t rp, struct err *e)
@@ -48,7 +48,8 @@ int stretch_new(struct stretch **out, const struct stretch_spec *spec, uint64_t 
     int res;
     s->spec = spec;
     s->rp = rp;
-    res = spool_reserve(shop->spool, most(shop), stretch_least(shop->slot_count), &s->reserved, e);
+    res = spool_reserve(&spec->chain->share, SPOOL_SEAL, most(shop),
+                        stretch_least(shop->slot_count), &s->reserved, e);
     if (res < 0) {
         free(s);
         return res;
@@ -56,7 +57,7 @@ int stretch_new(struct stretch **out, const struct stretch_spec *spec, uint64_t 
     s->soft = s->reserved - DELTA_BASE - shop->slot_count * REGION_MOST;
     res = open_file(s, e);
     if (res < 0) {
-        spool_settle(shop->spool, s->reserved, 0);
+        spool_settle(&spec->chain->share, s->reserved, 0);
         free(s);
         return res;
     }
@@ -116,7 +117,7 @@ void stretch_abort(struct stretch *s)
     if (!s)
         return;
     deltawriter_abort(s->writer);
-    spool_settle(s->spec->shop->spool, s->reserved, 0);
+    spool_settle(&s->spec->chain->share, s->reserved, 0);
     stretch_free(s);
 }
 
@@ -163,13 +164,14 @@ int stretch_finish(struct stretch *s, bool complete, struct err *e)
                              .rp = s->rp,
                              .parent = m.parent,
                              .cut_time = m.cut_time,
-                             .flags = m.flags};
+                             .flags = m.flags,
+                             .labelled = m.label[0] != '\0'};
     res = deltawriter_finish(s->writer, &m, spec->shop->sign, spec->chain->dir, &d.digest,
                              &d.file_len, &d.manifest_len, e);
     d.link = d.digest;
     free(volumes);
     if (res < 0) {
-        spool_settle(spec->shop->spool, s->reserved, 0);
+        spool_settle(&spec->chain->share, s->reserved, 0);
         stretch_free(s);
         return res;
     }

@@ -174,7 +174,7 @@ void bench_open(struct bench *b, struct fixture *f)
     spool_init(&b->spool, f->spool_dir, f->config.spool_budget, f->config.spool_reserve);
     workshop_init(&b->shop, &b->spool, f->sign, f->config.compression, f->config.delta_max, 4);
     MUST(keyring_init(&b->keyring, &f->config, &f->group, &b->err), &b->err);
-    chain_init(&b->chain, &b->spool, f->state_dir, f->config.name, f->group.name,
+    chain_init(&b->chain, &b->spool, f->group.spool_budget, f->state_dir, f->config.name, f->group.name,
                key_public(f->sign));
     MUST(chain_recover(&b->chain, &b->err), &b->err);
     indexes_init(&b->indexes, &b->chain, &f->group, f->hash);
@@ -248,19 +248,21 @@ static void apply_extents(struct replay *r, const struct fixture *f, const struc
                           const uint8_t *file)
 {
     struct key_secret *keys[] = {f->restore};
+    struct seal_key *seal_keys = err_calloc(m->source_count + 1u, sizeof *seal_keys);
     uint8_t data_key[SEAL_KEY_LEN];
     struct seal *seal = seal_new();
-    struct seal_key key;
     struct index_reader reader;
     struct index_entry x;
     struct err e = ERR_INIT;
     int more;
-    MUST(datakey_unwrap(data_key, &m->keys[0], keys, 1, &e), &e);
-    seal_key_derive(&key, data_key, m->sources[0].salt);
+    for (uint16_t i = 0; i < m->source_count; i++) {
+        MUST(datakey_unwrap(data_key, &m->keys[m->sources[i].key], keys, 1, &e), &e);
+        seal_key_derive(&seal_keys[i], data_key, m->sources[i].salt);
+    }
     index_reader_init(&reader, file + m->index_place, m->index_len, m->extents, m->volume_count,
                       m->source_count, DELTA_HEADER_LEN, m->index_place);
     while ((more = index_next(&reader, &x, &e)) > 0) {
-        struct seal_ad ad = {.rp = m->rp,
+        struct seal_ad ad = {.rp = m->sources[x.source].rp,
                              .volume = x.volume,
                              .sector = x.sector,
                              .sectors = x.sectors,
@@ -275,10 +277,13 @@ static void apply_extents(struct replay *r, const struct fixture *f, const struc
             r->zero_extents++;
             continue;
         }
-        MUST(seal_open(seal, &key, &ad, file + x.place, x.sealed_len, x.tag, dst, &e), &e);
+        MUST(seal_open(seal, &seal_keys[x.source], &ad, file + x.place, x.sealed_len, x.tag, dst,
+                       &e),
+             &e);
     }
     MUST(more, &e);
     seal_free(seal);
+    free(seal_keys);
 }
 
 void replay_apply(struct replay *r, const struct fixture *f, uint64_t rp)
@@ -303,7 +308,13 @@ void replay_apply(struct replay *r, const struct fixture *f, uint64_t rp)
         r->images[i].size = m.volumes[i].size;
     r->last_extents = m.extents;
     apply_extents(r, f, &m, file);
-    r->rps++;
+    if (r->last_rp + 1 == m.rp_first && r->last_rp > 0)
+        assert_true(digest_equal(&m.parent, &r->last_link));
+    manifest_digest(&index, file + place, mlen);
+    r->last_link = *manifest_link(&m, &index);
+    r->last_rp = m.rp;
+    r->rps += m.rp - m.rp_first + 1;
+    r->deltas++;
     r->complete_rps += m.flags & MANIFEST_COMPLETE;
     r->frame_bytes += m.frame_bytes;
     r->file_bytes += len;
@@ -312,12 +323,24 @@ void replay_apply(struct replay *r, const struct fixture *f, uint64_t rp)
     free(file);
 }
 
+static bool there(const struct fixture *f, uint64_t rp)
+{
+    char path[PATH_CAP], dir[PATH_CAP];
+    path_format(dir, "%s/records", f->spool_dir);
+    path_delta(path, dir, rp);
+    return access(path, F_OK) == 0;
+}
+
 bool replay_upto(struct replay *r, const struct fixture *f, uint64_t rp)
 {
     uint64_t complete = 0;
     while (r->rps < rp) {
+        uint64_t next = r->rps + 1;
         complete = r->complete_rps;
-        replay_apply(r, f, r->rps + 1);
+        while (next < rp && !there(f, next)) /* merged into a later one */
+            next++;
+        replay_apply(r, f, next);
+        assert_int_equal(r->rps, next);
     }
     return r->complete_rps > complete;
 }

@@ -65,14 +65,18 @@ struct image {
 };
 struct replay {
     struct image images[FIXTURE_VOLUMES]; /* by number in the manifest's table */
-    uint64_t rps, complete_rps, extents, zero_extents, frame_bytes, file_bytes;
+    uint64_t rps;                         /* the newest that was applied, when they came in order */
+    uint64_t deltas, complete_rps, extents, zero_extents, frame_bytes, file_bytes;
     uint64_t last_extents; /* of the newest RP */
     char last_label[LABEL_MAX_LEN + 1];
+    uint64_t last_rp;
+    struct digest last_link;
 };
 void replay_init(struct replay *r, uint64_t capacity);
 /* Applies the delta of one RP. */
 void replay_apply(struct replay *r, const struct fixture *f, uint64_t rp);
-/* Applies those up to rp that were not applied yet. Returns whether the last was a complete RP. */
+/* Applies those up to rp that were not applied yet, merged ones too, and checks their links.
+ * Returns whether the last was a complete RP. */
 bool replay_upto(struct replay *r, const struct fixture *f, uint64_t rp);
 /* Whether a volume's file is what the replay made. number: by name. */
 bool replay_equals(const struct replay *r, const struct fixture *f, unsigned volume,
