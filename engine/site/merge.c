@@ -144,7 +144,7 @@ int merge_load_index(struct merge *m, const struct merge_input *in, uint8_t **ra
     fio_close_always(fd);
     check.raw = *raw;
     if (res == 0)
-        res = fio_work(IO_WORK_CPU, index_digest, &check);
+        res = fio_work(IO_WORK_LOW, index_digest, &check);
     if (res < 0) {
         res = merge_file_error(e, res, path);
     } else if (!digest_equal(&check.digest, &in->m.index_digest)) {
@@ -220,7 +220,7 @@ static int weigh(struct merge *m, struct merge_input *in, struct dirty **covered
     w.raw = raw;
     in->kept = err_calloc(in->m.extents / 8 + 1, 1);
     in->of = err_calloc(in->m.source_count + 1u, sizeof *in->of);
-    res = fio_work(IO_WORK_CPU, weigh_work, &w);
+    res = fio_work(IO_WORK_LOW, weigh_work, &w);
     free(raw);
     if (res < 0)
         return err_os(e, res, "group %s: weighing a merge", m->chain->group);

@@ -49,7 +49,7 @@ static int read_part(struct writing *w, uint32_t n, struct err *e)
     w->part_read = false;
     res = bulk_read_all(&w->file, w->part, check.len, PART_SIZE, (uint64_t)n * PART_SIZE);
     if (res == 0)
-        res = fio_work(IO_WORK_CPU, part_digest, &check);
+        res = fio_work(IO_WORK_LOW, part_digest, &check);
     if (res < 0)
         return err_os(e, res, "%s: reading part %" PRIu32, w->path, n);
     if (!digest_equal(&check.digest, &w->in->m.parts[n])) {
