@@ -86,7 +86,7 @@ static int open_log(struct capture *c, const char *state_dir, const char *group,
 }
 
 int capture_open(struct capture **out, const struct config_volume *config, const char *state_dir,
-                 const char *group, struct spool *spool, bool all_dirty, struct err *e)
+                 const char *group, struct spool_share *share, bool all_dirty, struct err *e)
 {
     struct capture *c = err_calloc(1, sizeof *c);
     size_t bits;
@@ -97,7 +97,7 @@ int capture_open(struct capture **out, const struct config_volume *config, const
     c->pending = dirty_new();
     c->sealing = dirty_new();
     c->saved = saved_new(SAVED_MAX);
-    spill_init(&c->spill, spool, group, config->name);
+    spill_init(&c->spill, share, group, config->name);
     c->fd = -1;
     res = open_backing(c, e);
     if (res == 0)

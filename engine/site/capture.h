@@ -67,7 +67,7 @@
 #include "index.h"
 
 struct capture;
-struct spool;
+struct spool_share;
 
 enum {
     CAPTURE_FUA = 1,     /* durable when it returns */
@@ -79,7 +79,7 @@ enum {
  * dirty (recovery after any crash; a volume without a log: seeding). all_dirty: everything is (a
  * history that does not continue). Errors: IO, NOENT, LIMIT, SPACE. */
 int capture_open(struct capture **out, const struct config_volume *config, const char *state_dir,
-                 const char *group, struct spool *spool, bool all_dirty, struct err *e);
+                 const char *group, struct spool_share *share, bool all_dirty, struct err *e);
 /* No request may be under way. Leaves everything as it is, as a crash would. NULL is fine; works in
  * a cancelled fiber. */
 void capture_close(struct capture *c);
@@ -123,7 +123,7 @@ int capture_take(struct capture *c, const struct capture_run_of_cut *run, enum i
 void capture_sealed(struct capture *c, uint64_t first, uint32_t sectors);
 /* What is not sealed is dirty again. Does not wait. */
 void capture_cut_end(struct capture *c);
-/* After it: gives back the space that old content took. spool, of capture_open: whose budget that
+/* After it: gives back the space that old content took. share, of capture_open: whose budget that
  * counts against; NULL: old content is kept in memory only. Works in a cancelled fiber. */
 void capture_tidy(struct capture *c);
 /* Why the cut is broken, or NULL. Does not wait. */

@@ -124,7 +124,7 @@ int indexes_open_captures(struct indexes *x, struct err *e)
     for (uint16_t i = 0; i < x->count && res == 0; i++) {
         struct volume *v = &x->volumes[i];
         if (v->config->source == CONFIG_NBD)
-            res = capture_open(&v->capture, v->config, state_dir, x->chain->group, x->chain->spool,
+            res = capture_open(&v->capture, v->config, state_dir, x->chain->group, &x->chain->share,
                                false, e);
     }
     return res;

@@ -10,11 +10,11 @@
 
 _Static_assert(SPILL_MAX >> SECTOR_SHIFT <= UINT32_MAX, "places are 32 bits");
 
-void spill_init(struct spill *s, struct spool *spool, const char *group, const char *volume)
+void spill_init(struct spill *s, struct spool_share *share, const char *group, const char *volume)
 {
-    *s = (struct spill){.spool = spool, .fd = -1};
-    if (spool)
-        path_format(s->path, "%s/%s/%s.saved", spool->dir, group, volume);
+    *s = (struct spill){.share = share, .fd = -1};
+    if (share)
+        path_format(s->path, "%s/%s/%s.saved", share->spool->dir, group, volume);
 }
 
 static int reserve(struct spill *s, uint64_t end)
@@ -22,7 +22,7 @@ static int reserve(struct spill *s, uint64_t end)
     while (s->reserved < end) {
         struct err ignored = ERR_INIT;
         uint64_t got;
-        int res = spool_reserve(s->spool, STEP, STEP, &got, &ignored);
+        int res = spool_reserve(s->share, SPOOL_SEAL, STEP, STEP, &got, &ignored);
         if (res == -ERR_CANCELED)
             return -ECANCELED;
         if (res < 0)
@@ -54,7 +54,7 @@ static int put(struct spill *s, const void *content, uint32_t sectors, uint32_t 
 {
     uint64_t at = s->used, len = (uint64_t)sectors << SECTOR_SHIFT;
     int res;
-    if (!s->spool || at + len > SPILL_MAX)
+    if (!s->share || at + len > SPILL_MAX)
         return -ENOSPC;
     s->used += len; /* ours from here on; what fails leaves a gap */
     *place = (uint32_t)(at >> SECTOR_SHIFT);
@@ -85,7 +85,7 @@ void spill_clear(struct spill *s)
     if (s->putting > 0 || s->used == 0)
         return;
     if (s->reserved > 0)
-        spool_settle(s->spool, s->reserved, 0);
+        spool_settle(s->share, s->reserved, 0);
     s->used = s->reserved = 0;
     s->fd = -1;
     fio_close_always(fd);

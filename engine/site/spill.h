@@ -12,15 +12,15 @@
 #include "spool.h"
 
 struct spill {
-    struct spool *spool;
+    struct spool_share *share;
     char path[PATH_CAP];
     int fd;                  /* -1: not open */
     uint64_t used, reserved; /* bytes; reserved of the spool's budget */
     unsigned putting;        /* calls under way */
 };
 
-/* spool: NULL: nothing can be put. Does not wait. */
-void spill_init(struct spill *s, struct spool *spool, const char *group, const char *volume);
+/* share: NULL: nothing can be put. Does not wait. */
+void spill_init(struct spill *s, struct spool_share *share, const char *group, const char *volume);
 /* Puts whole sectors: *place is that of the first, in sectors; the others follow. 0, -ENOSPC (the
  * budget, the disk, SPILL_MAX), or a negative errno. (waits) */
 int spill_put(struct spill *s, const void *content, uint32_t sectors, uint32_t *place);
