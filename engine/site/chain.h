@@ -61,8 +61,8 @@ struct chain {
 };
 
 /* Names and places only. budget: the group's own of the spool, 0 none. Does not wait. */
-void chain_init(struct chain *c, struct spool *spool, uint64_t budget, const char *state_dir, const char *site,
-                const char *group, const struct key_public *signer);
+void chain_init(struct chain *c, struct spool *spool, uint64_t budget, const char *state_dir,
+                const char *site, const char *group, const struct key_public *signer);
 /* Recovers what chain_init named. Removes what a crash left unfinished; moves a damaged delta
  * aside, names it in the log, drops what came after it. After an error it may be tried again.
  * Errors: IO, SPACE. (waits) */

@@ -77,8 +77,8 @@ int group_open(struct group *g, const struct config *config, const struct config
     res = keyring_init(&g->keyring, config, own, e);
     if (res < 0)
         return res;
-    chain_init(&g->chain, shop->spool, own->spool_budget, config->state_dir, config->name, own->name,
-               key_public(shop->sign));
+    chain_init(&g->chain, shop->spool, own->spool_budget, config->state_dir, config->name,
+               own->name, key_public(shop->sign));
     indexes_init(&g->indexes, &g->chain, own, hash_key);
     g->pace.rate = own->seed_rate;
     g->written.wake = &g->wanted;

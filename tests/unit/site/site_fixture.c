@@ -174,8 +174,8 @@ void bench_open(struct bench *b, struct fixture *f)
     spool_init(&b->spool, f->spool_dir, f->config.spool_budget, f->config.spool_reserve);
     workshop_init(&b->shop, &b->spool, f->sign, f->config.compression, f->config.delta_max, 4);
     MUST(keyring_init(&b->keyring, &f->config, &f->group, &b->err), &b->err);
-    chain_init(&b->chain, &b->spool, f->group.spool_budget, f->state_dir, f->config.name, f->group.name,
-               key_public(f->sign));
+    chain_init(&b->chain, &b->spool, f->group.spool_budget, f->state_dir, f->config.name,
+               f->group.name, key_public(f->sign));
     MUST(chain_recover(&b->chain, &b->err), &b->err);
     indexes_init(&b->indexes, &b->chain, &f->group, f->hash);
     MUST(indexes_open_captures(&b->indexes, &b->err), &b->err);
