@@ -338,6 +338,7 @@ static void slot_fiber(void *arg)
                 fiber_wake_all(&c->read);
             if (res == 0)
                 note_read(c, &t);
+            c->progress->done = c->walk.done;
             if (res == 0)
                 res = process(c, &t, class, &e);
             if (res == 0)
