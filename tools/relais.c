@@ -35,6 +35,7 @@ const struct command commands[] = {
     {"resume", cmd_pause, "ship a group again", "GROUP"},
     {"rate", cmd_rate, "how fast to ship: show it, or change it until the next start",
      "[RATE|off|schedule]"},
+    {"resize", cmd_resize, "tell relaisd that a volume has grown", "GROUP/VOLUME"},
     {"list", cmd_list, "list the recovery points of a group",
      "[SITE/]GROUP [--all] [--json] [--signer WORD]"},
     {"restore", cmd_restore, "write a volume as it was to a file or device",

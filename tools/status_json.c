@@ -43,13 +43,15 @@ static json_t *group_json(const Relais__GroupStatus *g, int64_t now)
         (json_int_t)g->dirty_bytes);
 }
 
-/* How its shipping is steered. */
+/* How its shipping is steered, and who uses it. */
 static int add_steering(json_t *group, const Relais__GroupStatus *g)
 {
     return json_object_set_new(group, "priority", json_string(g->priority)) |
            json_object_set_new(group, "paused", json_boolean(g->paused)) |
            json_object_set_new(group, "draining", json_boolean(g->draining)) |
-           json_object_set_new(group, "shipped_bytes", json_integer((json_int_t)g->shipped_bytes));
+           json_object_set_new(group, "shipped_bytes", json_integer((json_int_t)g->shipped_bytes)) |
+           json_object_set_new(group, "exports", json_integer(g->exports)) |
+           json_object_set_new(group, "clients", json_integer(g->clients));
 }
 
 static int add_site_steering(json_t *root, const Relais__Status *st)

@@ -36,9 +36,12 @@ static int group_row(struct table *t, const Relais__Status *st, const Relais__Gr
                      int64_t now, struct err *e)
 {
     char state[CELL], rp[CELL], rpo[UNITS_TEXT], lag[UNITS_TEXT], behind[UNITS_TEXT],
-        spool[UNITS_TEXT], rate[UNITS_TEXT], ratio[CELL] = NONE, eta[UNITS_TEXT];
+        spool[UNITS_TEXT], rate[UNITS_TEXT], ratio[CELL] = NONE, eta[UNITS_TEXT],
+                                             clients[CELL] = NONE;
     const char *cells[] = {st->name, g->group, state, rp,    rpo, lag,
-                           behind,   spool,    rate,  ratio, eta};
+                           behind,   spool,    rate,  ratio, eta, clients};
+    if (g->exports)
+        (void)snprintf(clients, sizeof clients, "%u", g->clients);
     state_text(state, g);
     (void)snprintf(rp, sizeof rp, g->complete_rp ? "%llu" : NONE,
                    (unsigned long long)g->complete_rp);
@@ -81,14 +84,23 @@ static void print_seeding(const Relais__GroupStatus *g)
     (void)puts("");
 }
 
+/* Whether some group is served; else nobody wants to hear of clients. */
+static bool serves(const Relais__Status *st)
+{
+    for (size_t i = 0; i < st->n_groups; i++)
+        if (st->groups[i]->exports)
+            return true;
+    return false;
+}
+
 static int print_groups(const Relais__Status *st, int64_t now, struct err *e)
 {
     static const struct table_column columns[] = {
         {"SITE", false}, {"GROUP", false}, {"STATE", false}, {"RP", true},
         {"RPO", true},   {"LAG", true},    {"BEHIND", true}, {"SPOOL", true},
-        {"LINK", true},  {"RATIO", true},  {"ETA", true}};
+        {"LINK", true},  {"RATIO", true},  {"ETA", true},    {"CLIENTS", true}};
     struct table *t = NULL;
-    int res = table_new(&t, columns, sizeof columns / sizeof columns[0], e);
+    int res = table_new(&t, columns, sizeof columns / sizeof columns[0] - !serves(st), e);
     for (size_t i = 0; i < st->n_groups && res == 0; i++)
         res = group_row(t, st, st->groups[i], now, e);
     if (res == 0)

@@ -255,6 +255,20 @@ static int rotate(struct session *s, uint32_t id, const Relais__Rotate *m, struc
                     : link_send(s->link, FRAME_Rotated, id, &reply.base, NULL, 0, e);
 }
 
+/* ---- sizes ---- */
+
+static int resize(struct session *s, uint32_t id, const Relais__Resize *m, struct err *e)
+{
+    struct daemon *d = s->control->daemon;
+    struct err why = ERR_INIT;
+    Relais__Resized done;
+    int res = site_is_up(d, &why);
+    if (res == 0)
+        res = site_resize(d->site, m->group, m->volume, &done, &why);
+    return res != 0 ? link_refuse(s->link, id, &why, e)
+                    : link_send(s->link, FRAME_Resized, id, &done.base, NULL, 0, e);
+}
+
 /* ---- connections ---- */
 
 static int greet(struct session *s, struct message *m, struct err *e)
@@ -298,6 +312,8 @@ static int serve(struct session *s, struct message *m, struct err *e)
             res = set_pause(s, h.id, m->pause_set, e);
         } else if (h.type == FRAME_Rotate) {
             res = rotate(s, h.id, m->rotate, e);
+        } else if (h.type == FRAME_Resize) {
+            res = resize(s, h.id, m->resize, e);
         } else if (h.type != FRAME_Pong) {
             struct err why = ERR_INIT;
             (void)err_set(&why, ERR_PROTO, "%s does not belong on the control socket",

@@ -52,7 +52,9 @@
     X(45, RateState, rate_state, 0)                                                                \
     X(46, PauseSet, pause_set, 0)                                                                  \
     X(47, PauseState, pause_state, 0)                                                              \
-    X(48, Withdraw, withdraw, 0)
+    X(48, Withdraw, withdraw, 0)                                                                   \
+    X(50, Resize, resize, 0)                                                                       \
+    X(51, Resized, resized, 0)
 
 enum frame_type {
 #define X(number, Type, snake, payload) FRAME_##Type = number,

@@ -43,6 +43,9 @@ struct actlog {
     uint8_t *image;   /* the blocks as they were last written; only a round touches it */
     struct rounds rounds;
     struct heater *heaters;
+    uint64_t grow_to; /* bytes; 0: it does not grow */
+    void (*grown)(void *arg);
+    void *grown_arg;
 };
 
 static bool bit(const uint8_t *map, uint32_t i)
@@ -329,14 +332,105 @@ static int write_changed(void *arg)
     return res;
 }
 
+/* Grows the arrays, with the new regions hot in them; they do not count yet. Only in a round:
+ * nobody else keeps pointers over a wait. */
+static void make_room(struct actlog *a, uint64_t size)
+{
+    uint32_t regions = regions_of(size), blocks = blocks_of(regions);
+    size_t had = a->blocks + 1, has = (size_t)blocks + 1;
+    if (blocks > a->blocks) {
+        a->hot = err_realloc(a->hot, has * BLOCK_BITS);
+        a->durable = err_realloc(a->durable, has * BLOCK_BITS);
+        a->changed = err_realloc(a->changed, has);
+        a->image = err_realloc(a->image, has * BLOCK);
+        memset(a->hot + had * BLOCK_BITS, 0, (has - had) * BLOCK_BITS);
+        memset(a->durable + had * BLOCK_BITS, 0, (has - had) * BLOCK_BITS);
+        memset(a->changed + had, 0, has - had);
+        a->blocks = blocks;
+    }
+    for (uint32_t i = a->regions; i < regions; i++) {
+        set_bit(a->hot, i);
+        a->changed[i / BLOCK_REGIONS] = 1;
+    }
+}
+
+static int write_header(struct actlog *a, uint64_t size)
+{
+    uint8_t header[BLOCK];
+    int res;
+    header_make(header, size);
+    res = fio_write_all(a->fd, header, sizeof header, 0);
+    return res == 0 ? fio_sync(a->fd, true) : res;
+}
+
+static void forget_heater(struct actlog *a, const struct heater *h)
+{
+    struct heater **link = &a->heaters;
+    while (*link != h)
+        link = &(*link)->next;
+    *link = h->next;
+}
+
+/* The last region of the old size, which need not have been whole, becomes hot too, and may not
+ * cool until all of it is there. */
+static int grow(struct actlog *a, uint64_t size)
+{
+    struct heater edge = {a->heaters, (uint32_t)(a->size / REGION_SIZE), a->regions};
+    uint32_t regions = regions_of(size);
+    int res;
+    make_room(a, size);
+    heat_range(a, edge.first, edge.end);
+    a->heaters = &edge;
+    res = write_changed(a);
+    if (res == 0)
+        res = write_header(a, size);
+    forget_heater(a, &edge);
+    if (res < 0)
+        return res;
+    for (uint32_t i = edge.first; i < regions; i++)
+        set_bit(a->durable, i);
+    a->hot_count += regions - a->regions;
+    a->regions = regions;
+    a->size = size;
+    a->grown(a->grown_arg);
+    return 0;
+}
+
+static int one_round(void *arg)
+{
+    struct actlog *a = arg;
+    return a->grow_to > a->size ? grow(a, a->grow_to) : write_changed(a);
+}
+
 int actlog_sync(struct actlog *a)
 {
-    return rounds_join(&a->rounds, write_changed, a);
+    return rounds_join(&a->rounds, one_round, a);
+}
+
+int actlog_grow(struct actlog *a, uint64_t size, void (*grown)(void *arg), void *arg)
+{
+    int res = 0;
+    ASSERT(size <= VOLUME_MAX);
+    a->grown = grown;
+    a->grown_arg = arg;
+    if (size > a->grow_to)
+        a->grow_to = size;
+    /* A round that was under way already does not count. */
+    while (res == 0 && a->size < size)
+        res = actlog_sync(a);
+    if (a->grow_to == size)
+        a->grow_to = 0;
+    return a->size >= size ? 0 : res;
+}
+
+uint64_t actlog_size(const struct actlog *a)
+{
+    return a->size;
 }
 
 int actlog_heat(struct actlog *a, uint32_t first, uint32_t count)
 {
-    struct heater self = {a->heaters, first, first + count}, **link = &a->heaters;
+    struct heater self = {a->heaters, first, first + count};
     int res;
     ASSERT(count > 0 && first < a->regions && count <= a->regions - first);
     if (actlog_is_hot(a, first, count))
@@ -344,9 +438,7 @@ int actlog_heat(struct actlog *a, uint32_t first, uint32_t count)
     heat_range(a, first, self.end);
     a->heaters = &self;
     res = actlog_sync(a);
-    while (*link != &self)
-        link = &(*link)->next;
-    *link = self.next;
+    forget_heater(a, &self);
     for (uint32_t i = first; i < self.end && res == 0; i++)
         set_bit(a->durable, i);
     return res;

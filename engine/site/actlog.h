@@ -16,7 +16,8 @@
  * A bitmap by place, not a list of slots: a block that was torn or rotted leaves no doubt which
  * regions it spoke of, so exactly these are hot. 512 bytes are what a disk writes whole or not at
  * all; where it does not, the checksum tells. The log of 16 TiB is 530 KiB, that of 1 TiB 34 KiB.
- * The header is only ever written as part of a whole new file, renamed over the old one.
+ * The header is written as part of a whole new file, renamed over the old one; or in place when the
+ * volume grows, after the blocks of the new part are durable: torn, it makes all regions hot.
  *
  * A missing log, a header that does not fit: all regions are hot. That is also how a volume is
  * seeded, and how it is known after a restart what of it is not seeded yet. A volume that grew: its
@@ -52,6 +53,11 @@ int actlog_heat(struct actlog *a, uint32_t first, uint32_t count);
 /* Cold in memory at once; on the disk with the next sync of the log, whenever that is: a crash
  * before finds the region hot, which is true too. A region that somebody is heating stays hot. */
 void actlog_cool(struct actlog *a, uint32_t region);
+/* The volume has grown to size bytes: its new regions are hot, durably. grown(arg) is called in the
+ * step in which they come to be, and does not wait. 0 or a negative errno: then all is as it was.
+ * (waits) */
+int actlog_grow(struct actlog *a, uint64_t size, void (*grown)(void *arg), void *arg);
+uint64_t actlog_size(const struct actlog *a); /* bytes of the volume */
 /* Writes and syncs what changed. 0 or a negative errno. (waits) */
 int actlog_sync(struct actlog *a);
 

@@ -12,6 +12,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int check_size(const struct capture *c, uint64_t size, struct err *e)
+{
+    if (size > 0 && size <= VOLUME_MAX && size % 512 == 0)
+        return 0;
+    return err_set(e, ERR_LIMIT,
+                   "volume %s: %s has %" PRIu64 " bytes; one that is served has a multiple of "
+                   "512, and at most %llu",
+                   c->name, c->path, size, (unsigned long long)VOLUME_MAX);
+}
+
+static void set_size(struct capture *c, uint64_t size)
+{
+    c->size = size;
+    c->sectors = (size + SECTOR_SIZE - 1) >> SECTOR_SHIFT;
+}
+
 static int open_backing(struct capture *c, struct err *e)
 {
     struct io_stat st;
@@ -20,14 +36,11 @@ static int open_backing(struct capture *c, struct err *e)
     res = c->fd < 0 ? c->fd : fio_fstat(c->fd, &st);
     if (res < 0)
         return err_os(e, res, "volume %s: %s", c->name, c->path);
-    if (st.size == 0 || st.size > VOLUME_MAX || st.size % 512 != 0)
-        return err_set(e, ERR_LIMIT,
-                       "volume %s: %s has %" PRIu64 " bytes; one that is served has a multiple of "
-                       "512, and at most %llu",
-                       c->name, c->path, st.size, (unsigned long long)VOLUME_MAX);
-    c->size = st.size;
-    c->sectors = (st.size + SECTOR_SIZE - 1) >> SECTOR_SHIFT;
-    return 0;
+    if (res == 0)
+        res = check_size(c, st.size, e);
+    if (res == 0)
+        set_size(c, st.size);
+    return res;
 }
 
 /* What is hot is dirty. */
@@ -106,7 +119,7 @@ int capture_open(struct capture **out, const struct config_volume *config, const
         capture_close(c);
         return res;
     }
-    bits = actlog_regions(c->log) / 8 + 1;
+    bits = actlog_regions(c->log) / 8 + 2;
     c->recent = err_calloc(bits, 1);
     c->before = err_calloc(bits, 1);
     *out = c;
@@ -128,6 +141,51 @@ void capture_close(struct capture *c)
     free(c->recent);
     free(c->before);
     free(c);
+}
+
+/* In one step with the log: the new part, and the rest of the sector that was the last, are dirty.
+ */
+static void grown(void *arg)
+{
+    struct capture *c = arg;
+    size_t had = (size_t)(c->size / REGION_SIZE / 8 + 2), has = actlog_regions(c->log) / 8 + 2;
+    uint64_t first = c->size >> SECTOR_SHIFT;
+    set_size(c, actlog_size(c->log));
+    c->recent = err_realloc(c->recent, has);
+    c->before = err_realloc(c->before, has);
+    if (has > had) {
+        memset(c->recent + had, 0, has - had);
+        memset(c->before + had, 0, has - had);
+    }
+    dirty_add_range(c->dirty, first, c->sectors);
+}
+
+int capture_resize(struct capture *c, struct err *e)
+{
+    char was[UNITS_TEXT], is[UNITS_TEXT];
+    uint64_t old = c->size;
+    struct io_stat st;
+    int res = fio_fstat(c->fd, &st);
+    if (res < 0)
+        return err_os(e, res, "volume %s: %s", c->name, c->path);
+    res = check_size(c, st.size, e);
+    if (res < 0)
+        return res;
+    units_size(was, old);
+    units_size(is, st.size);
+    if (st.size < old)
+        return err_set(e, ERR_INPUT,
+                       "volume %s: %s has shrunk from %s to %s while it is in service; make it as "
+                       "large as it was, or, when nothing uses its end any more, restart relaisd",
+                       c->name, c->path, was, is);
+    if (st.size == old)
+        return 0;
+    res = actlog_grow(c->log, st.size, grown, c);
+    if (res < 0)
+        return err_os(e, res, "volume %s: growing the activity log", c->name);
+    log_notice("volume %s: grown from %s to %s; clients see it when they connect anew", c->name,
+               was, is);
+    return 0;
 }
 
 uint64_t capture_size(const struct capture *c)

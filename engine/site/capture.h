@@ -56,8 +56,10 @@
  * take the backing volume, but not the deltas, back to older content. Nothing else is kept: hot
  * regions are dirty after any crash.
  *
- * Old content comes from the page cache mostly; a cache of payloads of our own may come later. The
- * size of a volume is taken when it is opened. */
+ * Old content comes from the page cache mostly; a cache of payloads of our own may come later.
+ *
+ * A volume may grow while it is in service (capture_resize). Its new part is dirty and hot from the
+ * step on in which it comes to be; a cut has the size of its instant. */
 #ifndef RELAIS_CAPTURE_H
 #define RELAIS_CAPTURE_H
 
@@ -83,6 +85,10 @@ int capture_open(struct capture **out, const struct config_volume *config, const
 /* No request may be under way. Leaves everything as it is, as a crash would. NULL is fine; works in
  * a cancelled fiber. */
 void capture_close(struct capture *c);
+/* Looks whether the backing volume has grown, and if so takes its new size: readers and writers may
+ * go beyond the old one when it returns. One that shrank is refused: what clients believe to be
+ * there is not. Errors: IO, SPACE, LIMIT, INPUT (shrank). */
+int capture_resize(struct capture *c, struct err *e);
 uint64_t capture_size(const struct capture *c); /* bytes; a multiple of 512; does not wait */
 
 /* -- For the export. Results: 0, or a negative errno for the NBD client. -- */

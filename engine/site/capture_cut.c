@@ -262,9 +262,10 @@ static bool may_cool(const struct capture *c, uint32_t region, bool pressed)
 }
 
 /* Marks in `out` what may cool; or, of what is marked there, cools what still may. */
-static uint32_t each_region(struct capture *c, uint8_t *out, bool pressed, bool cool)
+static uint32_t each_region(struct capture *c, uint8_t *out, uint32_t regions, bool pressed,
+                            bool cool)
 {
-    uint32_t regions = actlog_regions(c->log), found = 0, seen = 0;
+    uint32_t found = 0, seen = 0;
     for (uint32_t r = actlog_next_hot(c->log, 0); r < regions; r = actlog_next_hot(c->log, r + 1)) {
         if (++seen % COOL_STEP == 0 && fiber_yield() < 0)
             break;
@@ -284,15 +285,16 @@ int capture_cool(struct capture *c, bool now, struct err *e)
 {
     uint64_t time = io_now(fiber_io());
     bool pressed = actlog_hot_count(c->log) > HOT_REGIONS_MAX;
-    size_t bytes = actlog_regions(c->log) / 8 + 1;
+    uint32_t regions = actlog_regions(c->log); /* it may grow meanwhile */
+    size_t bytes = regions / 8 + 1;
     uint8_t *marked;
     int res = 0;
     if (!now && !pressed && c->cooled > 0 && time - c->cooled < COOL_PERIOD)
         return 0;
     marked = err_calloc(bytes, 1);
-    if (each_region(c, marked, pressed || now, false) > 0) {
+    if (each_region(c, marked, regions, pressed || now, false) > 0) {
         res = capture_flush(c);
-        if (res == 0 && each_region(c, marked, pressed || now, true) > 0)
+        if (res == 0 && each_region(c, marked, regions, pressed || now, true) > 0)
             res = actlog_sync(c->log);
     }
     free(marked);

@@ -1,6 +1,7 @@
 #include "site.h"
 
 #include "export.h"
+#include "fio.h"
 #include "footprint.h"
 #include "governor.h"
 #include "group.h"
@@ -278,6 +279,51 @@ int site_rate(struct site *s, const char *rate, Relais__RateState *out, struct e
     return 0;
 }
 
+static const struct volume *find_volume(const struct site *s, const char *group, const char *volume)
+{
+    for (size_t i = 0; i < s->count; i++)
+        for (uint16_t k = 0; k < s->groups[i]->indexes.count; k++)
+            if (strcmp(s->groups[i]->config->name, group) == 0 &&
+                strcmp(s->groups[i]->indexes.volumes[k].config->name, volume) == 0)
+                return &s->groups[i]->indexes.volumes[k];
+    return NULL;
+}
+
+int site_resize(struct site *s, const char *group, const char *volume, Relais__Resized *out,
+                struct err *e)
+{
+    const struct volume *v = find_volume(s, group, volume);
+    struct io_stat st;
+    int res;
+    relais__resized__init(out);
+    if (!v)
+        return err_set(e, ERR_NOENT,
+                       "site %s has no volume \"%.60s/%.60s\"; its volumes are the [volume "
+                       "GROUP/NAME] sections of %s",
+                       s->config->name, group, volume, s->config->file);
+    if (!v->capture) {
+        res = fio_stat(v->config->path, &st);
+        out->size = st.size;
+        return res < 0 ? err_os(e, res, "volume %s/%s: %s", group, volume, v->config->path) : 0;
+    }
+    out->captured = true;
+    out->was = capture_size(v->capture);
+    res = capture_resize(v->capture, e);
+    out->size = capture_size(v->capture);
+    out->clients = export_connections(s->exports, v->capture);
+    return res;
+}
+
+static void count_clients(const struct site *s, size_t i)
+{
+    const struct indexes *x = &s->groups[i]->indexes;
+    for (uint16_t k = 0; k < x->count; k++)
+        if (x->volumes[k].capture) {
+            s->status[i].exports++;
+            s->status[i].clients += export_connections(s->exports, x->volumes[k].capture);
+        }
+}
+
 void site_status(struct site *s, Relais__Status *out)
 {
     struct shipper *sh = &s->shipper;
@@ -295,6 +341,7 @@ void site_status(struct site *s, Relais__Status *out)
     out->spool_budget = s->spool.budget;
     for (size_t i = 0; i < s->count; i++) {
         group_status(s->groups[i], rate, &s->status[i]);
+        count_clients(s, i);
         s->status_list[i] = &s->status[i];
     }
     out->n_groups = s->count;

@@ -43,6 +43,11 @@ int site_pause(struct site *s, const char *group, bool pause, uint64_t *lag, str
 int site_rate(struct site *s, const char *rate, Relais__RateState *out, struct err *e);
 /* A new data key from the next delta on, of one group or ("") of all. Errors: NOENT. */
 int site_rotate(struct site *s, const char *group, unsigned *count, struct err *e);
+/* Takes the size that a volume has by now, and says what it is: of a captured one at once (see
+ * capture_resize; clients that are connected keep the old one), of a scanned one with the next cut.
+ * Errors: NOENT, and those of capture_resize. (waits) */
+int site_resize(struct site *s, const char *group, const char *volume, Relais__Resized *out,
+                struct err *e);
 /* Fills the site's part of the status; strings and arrays live in `arena`-like storage of the site
  * and stay valid until the next call. */
 void site_status(struct site *s, Relais__Status *out);

@@ -70,6 +70,8 @@ void walk_cut(struct walk *w, bool exact)
         if (!c)
             continue;
         capture_cut(c, exact);
+        w->volumes[i].size = w->sizes[i] =
+            capture_size(c); /* it may have grown since it was opened */
         w->total += capture_dirty_bytes(c);
     }
 }

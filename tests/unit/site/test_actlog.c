@@ -214,12 +214,15 @@ static struct {
     const struct io_ops *real;
     struct io_ops ops;
     int fail_syncs;
+    int fail_at; /* the one of this number fails; 0: none */
     unsigned syncs;
 } disk;
 
 static void count_sync(struct io *io, struct io_req *req, int fd, bool data_only)
 {
     disk.syncs++;
+    if (disk.fail_at > 0 && --disk.fail_at == 0)
+        disk.fail_syncs = 1;
     if (disk.fail_syncs > 0) {
         disk.fail_syncs--;
         fd = -1; /* EBADF: as good an error as any */
@@ -397,6 +400,118 @@ static void the_largest_volume_has_a_small_log(void **state)
     with_scene(huge);
 }
 
+/* -- Growing -- */
+
+#define SMALL_REGIONS (BLOCK_REGIONS - 10)
+#define SMALL         (SMALL_REGIONS * REGION_SIZE - 512)
+
+static void note_growth(void *arg)
+{
+    const struct scene **seen = arg;
+    assert_int_equal(actlog_size((*seen)->log), SIZE); /* in the same step */
+    assert_true(actlog_is_hot((*seen)->log, SMALL_REGIONS - 1, REGIONS - SMALL_REGIONS + 1));
+    *seen = NULL;
+}
+
+static void growing(void *arg)
+{
+    struct scene *s = arg;
+    const struct scene *seen = s;
+    struct heating h = {s, 7, 1};
+    struct fiber *heater;
+    open_log(s, SMALL, false);
+    cool_all(s);
+    heater = fiber_spawn(fiber_io(), "heat", heat_fiber, &h);
+    assert_int_equal(actlog_grow(s->log, SIZE, note_growth, &seen), 0);
+    fiber_join(heater);
+    assert_null(seen);
+    assert_int_equal(h.res, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(actlog_regions(s->log), REGIONS);
+        assert_int_equal(actlog_hot_count(s->log), 2 + REGIONS - SMALL_REGIONS);
+        assert_true(actlog_is_hot(s->log, 7, 1));
+        reopen(s, SIZE);
+    }
+    actlog_cool(s->log, REGIONS - 1);
+    assert_int_equal(actlog_sync(s->log), 0);
+    reopen(s, SIZE);
+    assert_int_equal(actlog_hot_count(s->log), 1 + REGIONS - SMALL_REGIONS);
+    actlog_close(s->log);
+}
+
+static void a_volume_that_grows_in_service_is_hot_where_it_is_new(void **state)
+{
+    (void)state;
+    with_scene(growing);
+}
+
+static void growing_fails(void *arg)
+{
+    struct scene *s = arg;
+    const struct scene *seen = s;
+    open_log(s, SMALL, false);
+    cool_all(s);
+    watch(fiber_io());
+    for (int fail = 1; fail <= 2; fail++) { /* the blocks, then the header */
+        disk.fail_at = fail;
+        assert_int_equal(actlog_grow(s->log, SIZE, note_growth, &seen), -EBADF);
+        assert_ptr_equal(seen, s);
+        assert_int_equal(actlog_regions(s->log), SMALL_REGIONS);
+        assert_in_range(actlog_hot_count(s->log), 0, 1); /* the last one, which is not whole */
+        assert_int_equal(actlog_heat(s->log, 3, 1), 0);
+        actlog_cool(s->log, 3);
+    }
+    assert_int_equal(actlog_grow(s->log, SIZE, note_growth, &seen), 0);
+    assert_int_equal(actlog_hot_count(s->log), REGIONS - SMALL_REGIONS + 1);
+    actlog_close(s->log);
+}
+
+static void growing_that_fails_leaves_all_as_it_was(void **state)
+{
+    (void)state;
+    with_scene(growing_fails);
+}
+
+/* Any mixture of the file before and after, opened at either size. */
+static void growing_is_cut_off(void *arg)
+{
+    struct scene *s = arg;
+    const struct scene *seen = s;
+    uint8_t *before, *after, *mixed;
+    size_t short_len, len;
+    open_log(s, SMALL, false);
+    cool_all(s);
+    assert_int_equal(actlog_heat(s->log, 7, 1), 0);
+    before = slurp(s->path, &short_len);
+    assert_int_equal(actlog_grow(s->log, SIZE, note_growth, &seen), 0);
+    after = slurp(s->path, &len);
+    assert_true(len > short_len && len <= 8 * BLOCK);
+    mixed = err_calloc(len, 1);
+    for (unsigned mask = 0; mask < 1u << (len / BLOCK); mask++) {
+        if (mask & 1 && mask != (1u << (len / BLOCK)) - 1)
+            continue; /* the header is written when all else is durable */
+        for (size_t i = 0; i < len; i++)
+            mixed[i] = mask >> (i / BLOCK) & 1 ? after[i] : i < short_len ? before[i] : 0;
+        spit(s->path, mixed, mask % 2 ? len : short_len + (mask & 4 ? BLOCK : 0));
+        reopen(s, SIZE);
+        assert_true(actlog_is_hot(s->log, 7, 1));
+        assert_true(actlog_is_hot(s->log, SMALL_REGIONS - 1, REGIONS - SMALL_REGIONS + 1));
+        spit(s->path, mixed, len);
+        reopen(s, SMALL);
+        assert_true(actlog_is_hot(s->log, 7, 1));
+    }
+    actlog_close(s->log);
+    free(before);
+    free(after);
+    free(mixed);
+}
+
+static void a_power_cut_while_it_grows_loses_no_hot_region(void **state)
+{
+    (void)state;
+    with_scene(growing_is_cut_off);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +521,9 @@ int main(void)
         cmocka_unit_test(requests_at_once_share_a_sync),
         cmocka_unit_test(a_sync_that_failed_or_was_cancelled_makes_nothing_hot),
         cmocka_unit_test(a_power_cut_loses_no_hot_region),
+        cmocka_unit_test(a_volume_that_grows_in_service_is_hot_where_it_is_new),
+        cmocka_unit_test(growing_that_fails_leaves_all_as_it_was),
+        cmocka_unit_test(a_power_cut_while_it_grows_loses_no_hot_region),
         cmocka_unit_test(the_largest_volume_has_a_small_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,78 @@
+/* relais resize: a volume has grown. */
+#include "client.h"
+#include "command.h"
+#include "units.h"
+
+#include <string.h>
+
+struct resize {
+    const char *control, *name;
+    char group[NAME_MAX_LEN + 1];
+    const char *volume;
+};
+
+static void tell(const struct resize *r, const Relais__Resized *m)
+{
+    char was[UNITS_TEXT], is[UNITS_TEXT];
+    units_size(was, m->was);
+    units_size(is, m->size);
+    if (!m->captured)
+        (void)printf("%s: %s; the next cut has it\n", r->name, is);
+    else if (m->was == m->size)
+        (void)printf("%s: %s, as before\n", r->name, is);
+    else
+        (void)printf("%s: grown from %s to %s; the next cut has it, clients that connect from now "
+                     "on, and %u that are connected when they do so anew\n",
+                     r->name, was, is, m->clients);
+}
+
+static int ask(void *arg, struct err *e)
+{
+    struct resize *r = arg;
+    struct caller *c = NULL;
+    struct call call = {.expect = FRAME_Resized};
+    Relais__Resize m;
+    int res = client_control(&c, r->control, e);
+    if (res != 0)
+        return res;
+    relais__resize__init(&m);
+    m.group = r->group;
+    m.volume = (char *)(uintptr_t)r->volume;
+    res = call_start(c, &call, FRAME_Resize, &m.base, NULL, 0, e);
+    if (res == 0) {
+        res = call_wait(&call, e);
+        if (res == 0)
+            tell(r, call.reply.resized);
+        call_end(&call);
+    }
+    caller_free(c);
+    return res;
+}
+
+int cmd_resize(struct command_context *ctx, int argc, char **argv, struct err *e)
+{
+    static const struct option options[] = {{NULL, 0, NULL, 0}};
+    struct resize r = {0};
+    struct config *config = NULL;
+    const char *slash;
+    int res;
+    if (command_option(ctx, argc, argv, "", options, e) != -1)
+        return -(int)e->code;
+    if (argc - optind != 1)
+        return command_misuse("resize", e, "one GROUP/VOLUME is needed");
+    r.name = argv[optind];
+    slash = strchr(r.name, '/');
+    if (!slash || (size_t)(slash - r.name) >= sizeof r.group)
+        return command_misuse("resize", e, "\"%.100s\" is not GROUP/VOLUME", r.name);
+    memcpy(r.group, r.name, (size_t)(slash - r.name));
+    r.volume = slash + 1;
+    res = command_config(&config, ctx, e);
+    if (res != 0)
+        return res;
+    r.control = config->control;
+    res = client_run(ask, &r, e);
+    if (res != 0)
+        res = err_prefix(e, "resize %s", r.name);
+    config_free(config);
+    return res;
+}
