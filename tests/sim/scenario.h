@@ -25,10 +25,11 @@ struct scenario {
     const char *name;
     /* Drives w to its end; a broken invariant is a world_fail. */
     void (*run)(struct world *w, enum plant plant);
+    uint64_t every;  /* of so many seeds of a campaign one is of this */
     uint32_t plants; /* bit per plant that it can be asked to notice */
 };
 
-extern const struct scenario scenario_store, scenario_territory;
+extern const struct scenario scenario_store, scenario_territory, scenario_night;
 
 /* Chances for the run: each kind of drawn fault is off, rare or frequent, as the seed says, so that
  * every combination of few and many faults comes up. */

@@ -389,6 +389,7 @@ static void run(struct world *w, enum plant plant)
 const struct scenario scenario_store = {
     .name = "store",
     .run = run,
+    .every = 1,
     .plants = 1u << PLANT_SYNC_LIES | 1u << PLANT_SYNC_DIR_LIES | 1u << PLANT_RENAME_TEARS |
               1u << PLANT_BIT_ROT,
 };

@@ -1,5 +1,6 @@
 /* scenario_territory.c: whole daemons under every kind of trouble; then the trouble stops, and all
- * that was written must reach the hub within a bounded time. */
+ * that was written must reach the hub within a bounded time. By day for a minute or two in which
+ * much goes wrong; by night for longer than a data key lives. */
 #include "net.h"
 #include "towns.h"
 
@@ -259,15 +260,34 @@ static void converge(struct towns *t)
     procs_settle(t->procs);
 }
 
-static void run(struct world *w, enum plant plant)
+/* Somebody works for a while, then nobody does; mostly nothing happens, or one outage that lasts.
+ */
+static void night(struct towns *t, struct rng *plan)
 {
-    struct towns *t = towns_new(w, plant);
+    uint64_t until = t->w->now + rng_between(plan, 70, 100) * 60 * IO_S;
+    if (rng_chance(plan, 500000))
+        net_cut(t->w->net, t->sites[0].node, t->hub.node, true);
+    while (t->w->now < until && !t->w->failed) {
+        towns_spend(t, rng_skewed(plan, IO_S, 20 * IO_S));
+        if (rng_chance(plan, 150000) && !t->w->failed)
+            trouble(t);
+        t->quiet = true;
+        towns_spend(t, rng_between(plan, 1, 12) * 60 * IO_S);
+        t->quiet = false;
+    }
+}
+
+static void run(struct world *w, enum plant plant, bool is_night)
+{
+    struct towns *t = towns_new(w, plant, is_night);
     struct rng plan;
     uint64_t until;
     rng_seed(&plan, w->seed, UINT64_C(1) << 61);
     scenario_draw_faults(w);
     until = w->now + rng_between(&plan, 20, 120) * IO_S;
-    while (w->now < until && !w->failed) {
+    if (is_night)
+        night(t, &plan);
+    while (!is_night && w->now < until && !w->failed) {
         if (rng_chance(&plan, 600000))
             towns_spend_until_cut(t, 20 * IO_S);
         else
@@ -281,9 +301,22 @@ static void run(struct world *w, enum plant plant)
         towns_free(t);
 }
 
+static void run_day(struct world *w, enum plant plant)
+{
+    run(w, plant, false);
+}
+
+static void run_night(struct world *w, enum plant plant)
+{
+    run(w, plant, true);
+}
+
+const struct scenario scenario_night = {.name = "night", .run = run_night, .every = 16};
+
 const struct scenario scenario_territory = {
     .name = "territory",
-    .run = run,
+    .run = run_day,
+    .every = 1,
     .plants = 1u << PLANT_SYNC_LIES | 1u << PLANT_SYNC_DIR_LIES | 1u << PLANT_RENAME_TEARS |
               1u << PLANT_BIT_ROT | 1u << PLANT_FREEZE_LEAKS,
 };

@@ -150,7 +150,7 @@ static void make_group(struct towns *t, struct place *p, struct place_group *g, 
 static size_t group_config(struct towns *t, const struct place_group *g, char *text, size_t cap)
 {
     size_t n = (size_t)snprintf(text, cap, "[group %s]\ninterval = %us\n", g->name,
-                                (unsigned)rng_between(&t->w->rng, 1, 15));
+                                (unsigned)rng_between(&t->w->rng, 1, 15) * (t->night ? 40 : 1));
     if (g->scans || rng_chance(&t->w->rng, 300000))
         n += (size_t)snprintf(text + n, cap - n, "freeze = freeze %s\nthaw = thaw %s\n", g->name,
                               g->name);
@@ -225,13 +225,14 @@ static void make_guests(struct towns *t, struct place *p)
     net_same_machine(t->w->net, p->guests, p->node);
 }
 
-struct towns *towns_new(struct world *w, enum plant plant)
+struct towns *towns_new(struct world *w, enum plant plant, bool night)
 {
     static const char *const names[TOWNS_SITES] = {"bethune", "lens"};
     static const char *const groups[TOWNS_GROUPS] = {"records", "imaging"};
     struct towns *t = err_calloc(1, sizeof *t);
     t->w = w;
     t->plant = plant;
+    t->night = night;
     t->heavy = rng_chance(&w->rng, 50000);
     t->procs = procs_new(w);
     t->restore = draw_key(w, KEY_RESTORE);

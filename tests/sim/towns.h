@@ -38,6 +38,7 @@ struct place_group {
     struct check *check;
     struct ledger *ledger; /* of its captured volumes; NULL: it has none */
     bool scans;            /* it has volumes that are scanned */
+    bool paused;           /* perhaps */
     bool finished;         /* the last state is committed, as far as the site was told */
 };
 
@@ -67,6 +68,7 @@ struct towns {
     struct nonces *nonces;
     struct place hub, sites[TOWNS_SITES], reader;
     bool heavy;  /* volumes larger than the spool likes, outages longer than it lasts */
+    bool night;  /* groups are cut seldom */
     bool quiet;  /* nobody writes volumes any more */
     bool finale; /* sites mark their last state */
     bool late;   /* it is over, and not all is done: sites say how they stand */
@@ -74,7 +76,7 @@ struct towns {
     uint64_t cuts; /* in all groups */
 };
 
-struct towns *towns_new(struct world *w, enum plant plant);
+struct towns *towns_new(struct world *w, enum plant plant, bool night);
 void towns_free(struct towns *t);
 /* Lets virtual time pass: daemons that are down start when their time has come, volumes are
  * written, checks run. */

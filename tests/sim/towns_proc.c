@@ -87,6 +87,14 @@ struct operator
     struct site *site;
 };
 
+/* The end of a mark that waits: committed, and now and then ahead of pauses and rates. */
+static enum site_mark_end end_of(struct rng *r, bool wait)
+{
+    if (!wait)
+        return SITE_SEALED;
+    return rng_chance(r, 250000) ? SITE_DRAINED : SITE_COMMITTED;
+}
+
 static void mark(struct operator* o, struct place_group *g, bool wait)
 {
     struct world *w = o->d->place->t->w;
@@ -94,7 +102,8 @@ static void mark(struct operator* o, struct place_group *g, bool wait)
     uint64_t rp = 0;
     bool committed = false, finale = o->d->place->t->finale;
     uint64_t least = g->scans ? g->cut + g->changed : 0, asked = check_asked(g->check);
-    int rc = site_mark(o->site, g->name, finale ? "last" : "", wait, &rp, &committed, &e);
+    int rc = site_mark(o->site, g->name, finale ? "last" : "",
+                       end_of(&o->d->place->t->w->rng, wait), &rp, &committed, &e);
     if (node_is_dead(fiber_io()))
         return;
     if (rc) {
@@ -111,6 +120,27 @@ static void mark(struct operator* o, struct place_group *g, bool wait)
     g->finished = g->finished || (finale && wait && committed);
 }
 
+static void pause(struct operator* o, struct place_group *g, bool yes)
+{
+    struct world *w = o->d->place->t->w;
+    struct err e = ERR_INIT;
+    uint64_t lag;
+    int rc = site_pause(o->site, g->name, yes, &lag, &e);
+    if (yes || rc == 0)
+        g->paused = yes;
+    if (rc == 0 && !node_is_dead(fiber_io()))
+        world_trace(w, "%s: %s %s", o->d->place->name, yes ? "pauses" : "resumes", g->name);
+}
+
+static void rotate(struct operator* o, const struct place_group *g)
+{
+    struct err e = ERR_INIT;
+    unsigned count;
+    if (site_rotate(o->site, g->name, &count, &e))
+        world_fail(o->d->place->t->w, "%s: %s", g->name, e.text);
+    o->d->place->t->w->did[DEED_ROTATE]++;
+}
+
 static void operate(void *arg)
 {
     struct operator* o = arg;
@@ -124,8 +154,12 @@ static void operate(void *arg)
                     mark(o, &p->groups[i], true);
         } else if (rng_chance(r, 300000)) {
             mark(o, g, rng_chance(r, 500000));
+        } else if (rng_chance(r, 150000)) {
+            pause(o, g, rng_chance(r, 500000));
+        } else if (rng_chance(r, 100000)) {
+            rotate(o, g);
         }
-        (void)fiber_sleep(rng_skewed(r, IO_S, 20 * IO_S));
+        (void)fiber_sleep(rng_skewed(r, IO_S, 20 * IO_S) * (p->t->night ? 10 : 1));
     }
 }
 
@@ -156,7 +190,11 @@ static void overhear_always(void *arg)
     struct towns *t = o->d->place->t;
     while (!fiber_cancelled() && !node_is_dead(fiber_io()) && !t->w->failed) {
         overhear(o);
-        (void)fiber_sleep(rng_between(&t->w->rng, 5 * IO_MS, 100 * IO_MS));
+        /* Not the operator's: it may wait for what is paused. */
+        for (unsigned i = 0; t->finale && i < o->d->place->group_count; i++)
+            if (o->d->place->groups[i].paused)
+                pause(o, &o->d->place->groups[i], false);
+        (void)fiber_sleep(rng_between(&t->w->rng, 5 * IO_MS, 100 * IO_MS) * (t->night ? 40 : 1));
     }
 }
 

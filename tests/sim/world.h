@@ -62,6 +62,7 @@ const char *fault_text(enum fault f);
     X(CUT, "scanned cuts")                                                                         \
     X(CAPTURED, "RPs of captured volumes compared")                                                \
     X(MARK, "marks committed")                                                                     \
+    X(ROTATE, "data keys replaced on request")                                                     \
     X(RESTORE, "restores compared")                                                                \
     X(DELTA, "deltas seen in spools or at the hub")                                                \
     X(SEALED, "sealed extents with a nonce of their own")                                          \
