@@ -303,7 +303,8 @@ static int set_list(const struct option *o, void *list, unsigned *count, const c
 int option_set(const struct option *o, void *base, const char *value, struct err *e)
 {
     void *dst = (char *)base + o->offset;
-    if (option_has_auto(o) && strcmp(value, "auto") == 0) {
+    if (o->type != OPTION_LEVEL && option_has_auto(o) && strcmp(value, "auto") == 0) {
+        ASSERT(o->size == sizeof(uint64_t));
         *(uint64_t *)dst = CONFIG_AUTO;
         return 0;
     }

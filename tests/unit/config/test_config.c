@@ -127,6 +127,21 @@ static void what_is_auto_depends_on_the_volumes(void **state)
                                  "it");
 }
 
+/* The default of one option must not reach into the next one. */
+static void what_is_not_given_stays_empty(void **state)
+{
+    struct heard h;
+    struct err e;
+    struct config *c = parse("[site]\nname = lens\n[hub]\nstore = dir:/s\n", &h, &e);
+    (void)state;
+    if (!c)
+        fail_msg("%s", e.text);
+    assert_string_equal(c->hub, "");
+    assert_string_equal(c->export_tls, "");
+    assert_int_equal(c->compression, CONFIG_LEVEL_AUTO);
+    config_free(c);
+}
+
 static void every_option_arrives(void **state)
 {
     struct heard h;
@@ -599,6 +614,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_small_file_gets_defaults),
         cmocka_unit_test(what_is_auto_depends_on_the_volumes),
+        cmocka_unit_test(what_is_not_given_stays_empty),
         cmocka_unit_test(every_option_arrives),
         cmocka_unit_test(each_wrong_line_says_what_would_be_right),
         cmocka_unit_test(all_problems_are_told_and_the_first_is_returned),
