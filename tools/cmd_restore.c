@@ -1,5 +1,6 @@
 /* relais restore: a volume as it was, to a file or device, all of it verified. */
 #include "history_args.h"
+#include "seen.h"
 #include "units.h"
 
 #include <limits.h>
@@ -9,7 +10,7 @@
 struct restore {
     struct history_args history;
     const char *volume, *target, *state;
-    char default_state[PATH_MAX];
+    char default_state[PATH_MAX + 300];
     bool force, check;
     bool checking;
     struct restore_progress done;
@@ -34,24 +35,21 @@ static void on_progress(void *arg, const struct restore_progress *p)
  * again. */
 static int name_state(struct restore *r, struct err *e)
 {
-    const char *home = getenv("HOME"), *state_home = getenv("XDG_STATE_HOME");
-    char dir[PATH_MAX - 300], device[128];
+    char dir[SEEN_PATH_MAX], device[128];
     struct io_stat st = {0};
-    int res = fio_stat(r->target, &st), n;
+    int res = fio_stat(r->target, &st);
     if (r->state || res < 0 || !st.is_block)
         return 0; /* what is wrong with the target is told later */
-    if (state_home && state_home[0] == '/')
-        n = snprintf(dir, sizeof dir, "%s/relais", state_home);
-    else
-        n = snprintf(dir, sizeof dir, "%s/.local/state/relais", home && home[0] ? home : "/root");
-    if (n < 0 || (size_t)n >= sizeof dir || strlen(r->target) >= sizeof device)
+    if (seen_dir(dir, e) != 0)
+        return -(int)e->code;
+    if (strlen(r->target) >= sizeof device)
         return err_set(e, ERR_USAGE,
                        "%.200s: its state's path would be too long: give --state FILE", r->target);
     (void)snprintf(device, sizeof device, "%s", r->target + (r->target[0] == '/'));
     for (char *at = device; (at = strchr(at, '/')) != NULL;)
         *at = '-';
-    (void)snprintf(r->default_state, sizeof r->default_state, "%s/%s.%s-%s-%s.relais-state", dir,
-                   device, r->history.site, r->history.group, r->volume);
+    (void)snprintf(r->default_state, sizeof r->default_state, "%.3700s/%s.%s-%s-%s.relais-state",
+                   dir, device, r->history.site, r->history.group, r->volume);
     res = fio_mkdirs(dir, 0700);
     if (res < 0)
         return err_os(e, res,

@@ -2,6 +2,7 @@
 
 #include "bytes.h"
 #include "passphrase.h"
+#include "seen.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,9 @@ int history_option(struct history_args *h, const char *command, int option, cons
         return 0;
     case 'P':
         h->passphrase_file = value;
+        return 0;
+    case 'B':
+        h->rolled_back = true;
         return 0;
     case 'S':
         h->site_option = value;
@@ -98,15 +102,87 @@ static void on_history(void *arg, uint64_t done, uint64_t total)
     progress_update(&h->progress, done, total, false);
 }
 
+static void take_own(struct history_args *h, const Relais__Status *st)
+{
+    for (size_t i = 0; i < st->n_groups; i++) {
+        const Relais__GroupStatus *g = st->groups[i];
+        if (strcmp(st->name, h->site) != 0 || strcmp(g->group, h->group) != 0 ||
+            g->committed_link.len != DIGEST_LEN)
+            continue;
+        h->own_asked = true;
+        h->own_rp = g->committed_rp;
+        memcpy(h->own_link.b, g->committed_link.data, DIGEST_LEN);
+    }
+}
+
+/* What the site's own daemon knows committed, before the hub is asked: later it may know more. A
+ * daemon that does not answer is no reason not to restore. (waits) */
+static void ask_own(struct history_args *h)
+{
+    struct call call = {.expect = FRAME_Status};
+    struct caller *own = NULL;
+    struct err e = ERR_INIT;
+    Relais__StatusGet get;
+    if (strcmp(h->site, h->config->name) != 0 || !config_group(h->config, h->group) ||
+        client_control(&own, h->config->control, &e) != 0)
+        return;
+    relais__status_get__init(&get);
+    if (call_start(own, &call, FRAME_StatusGet, &get.base, NULL, 0, &e) == 0) {
+        if (call_wait(&call, &e) == 0)
+            take_own(h, call.reply.status);
+        call_end(&call);
+    }
+    caller_free(own);
+}
+
+static int check_own(const struct history_args *h, struct err *e)
+{
+    struct digest link;
+    size_t count;
+    const struct reader_point *points = reader_points(h->reader, &count);
+    if (!h->own_asked || h->own_rp == 0)
+        return 0;
+    if (points[count - 1].rp < h->own_rp)
+        return err_set(e, ERR_CHAIN,
+                       "%s/%s: the hub's history ends with RP %llu, but this site knows RP %llu "
+                       "committed: it was rolled back or cut off. --rolled-back goes on with what "
+                       "there is",
+                       h->site, h->group, (unsigned long long)points[count - 1].rp,
+                       (unsigned long long)h->own_rp);
+    if (!reader_link(h->reader, h->own_rp, &link) || !digest_equal(&link, &h->own_link))
+        return err_set(e, ERR_CHAIN,
+                       "%s/%s: RP %llu at the hub is not the one that this site knows committed: "
+                       "there are two histories. --rolled-back goes on with the hub's",
+                       h->site, h->group, (unsigned long long)h->own_rp);
+    return 0;
+}
+
+static int check_known(struct history_args *h, struct err *e)
+{
+    int res = check_own(h, e);
+    if (res == 0)
+        res = seen_check(h->reader, h->site, h->group, &h->signer, e);
+    if (res < 0 && h->rolled_back) {
+        (void)fprintf(stderr, "relais: going on as asked, although %s\n", e->text);
+        res = 0;
+    }
+    if (res == 0)
+        seen_keep(h->reader, h->site, h->group, &h->signer);
+    return res;
+}
+
 int history_open(struct history_args *h, struct err *e)
 {
-    int res = client_hub_connect(&h->caller, &h->hub, e);
+    int res;
+    ask_own(h);
+    res = client_hub_connect(&h->caller, &h->hub, e);
     if (res != 0)
         return res;
     progress_start(&h->progress, "verifying the history");
-    res = reader_open(&h->reader, h->caller, h->site, h->group, &h->signer, on_history, h, e);
+    res = reader_open_all(&h->reader, h->caller, h->site, h->group, &h->signer, h->damage,
+                          on_history, h, e);
     progress_end(&h->progress);
-    return res;
+    return res == 0 ? check_known(h, e) : res;
 }
 
 void history_close(struct history_args *h)

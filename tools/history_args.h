@@ -16,6 +16,8 @@ struct history_args {
     char point[80]; /* as reader_find takes it; "" when none was given */
     bool has_point;
     const char *site_option, *signer_word; /* --site, --signer */
+    bool rolled_back;                      /* --rolled-back: what was known before does not count */
+    const struct reader_damage *damage;    /* see reader_open_all */
     const char *passphrase_file;           /* --passphrase-file: of all keys that have one */
     const char *key_files[HISTORY_KEYS_MAX];
     size_t key_count;
@@ -27,13 +29,17 @@ struct history_args {
     struct caller *caller;
     struct reader *reader;
     struct progress progress;
+    bool own_asked; /* the site's own relaisd has answered */
+    uint64_t own_rp;
+    struct digest own_link;
 };
 
 /* Option characters that history_option takes: 'k' --key, 'P' --passphrase-file, 'S' --site, 'g'
- * --signer, 'p' --parallel. */
+ * --signer, 'p' --parallel, 'B' --rolled-back. */
 #define HISTORY_OPTIONS                                                                            \
-    {"key", required_argument, NULL, 'k'}, {"passphrase-file", required_argument, NULL, 'P'},      \
-        {"site", required_argument, NULL, 'S'}, {"signer", required_argument, NULL, 'g'},          \
+    {"key", required_argument, NULL, 'k'}, {"rolled-back", no_argument, NULL, 'B'},                \
+        {"passphrase-file", required_argument, NULL, 'P'}, {"site", required_argument, NULL, 'S'}, \
+        {"signer", required_argument, NULL, 'g'},                                                  \
     {                                                                                              \
         "parallel", required_argument, NULL, 'p'                                                   \
     }
@@ -44,7 +50,8 @@ int history_option(struct history_args *h, const char *command, int option, cons
 /* Parses [SITE/]GROUP[@POINT], loads configuration, keys and signer. Before client_run. */
 int history_prepare(struct history_args *h, const char *command, struct command_context *ctx,
                     const char *what, struct err *e);
-/* Connects and opens the history, its chain verified. (waits) */
+/* Connects and opens the history, its chain verified, and held against what is known of it: what
+ * this user saw before, and, of the site's own groups, what its relaisd knows committed. (waits) */
 int history_open(struct history_args *h, struct err *e);
 void history_close(struct history_args *h); /* (waits) */
 /* After client_run. */

@@ -37,13 +37,14 @@ const struct command commands[] = {
      "[RATE|off|schedule]"},
     {"resize", cmd_resize, "tell relaisd that a volume has grown", "GROUP/VOLUME"},
     {"list", cmd_list, "list the recovery points of a group",
-     "[SITE/]GROUP [--all] [--json] [--signer WORD]"},
+     "[SITE/]GROUP [--all] [--json] [--signer WORD] [--rolled-back]"},
     {"restore", cmd_restore, "write a volume as it was to a file or device",
      "[SITE/]GROUP@RP|@TIME|@latest VOLUME TARGET --key FILE [--key FILE]...\n"
-     "       [--site SITE] [--force] [--check] [--state FILE] [--parallel N] [--signer WORD]"},
+     "       [--site SITE] [--force] [--check] [--state FILE] [--parallel N] [--signer WORD]\n"
+     "       [--rolled-back]"},
     {"verify", cmd_verify, "prove that a recovery point can be restored",
      "[SITE/]GROUP[@RP|@TIME] --key FILE [--key FILE]... | --chain\n"
-     "       [--site SITE] [--parallel N] [--signer WORD]"},
+     "       [--site SITE] [--parallel N] [--signer WORD] [--rolled-back]"},
     {"readers", cmd_readers, "who can open a group's recovery points; let one more",
      "list [SITE/]GROUP [--signer WORD]\n"
      "       relais readers grant [SITE/]GROUP --to WORD --key FILE [--key FILE]... [--signer "

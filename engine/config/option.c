@@ -192,7 +192,8 @@ const struct option *option_find(enum section_kind section, const char *name)
 
 bool option_has_auto(const struct option *o)
 {
-    return o->value && strcmp(o->value, "auto") == 0;
+    /* A level has a word of its own for it, and less room. */
+    return o->type != OPTION_LEVEL && o->value && strcmp(o->value, "auto") == 0;
 }
 
 /* Edit distance (Levenshtein) of two words, each cut off at 32 bytes. */

@@ -5,9 +5,12 @@
 
 #include <string.h>
 
+#include <openssl/crypto.h>
 #include <sodium.h>
 
 #include "key_secret.h"
+
+#define SECURE_HEAP 65536u
 
 static const char *const kind_names[KEY_KINDS] = {
     [KEY_LINK] = "link", [KEY_SIGN] = "sign", [KEY_RESTORE] = "restore", [KEY_HASH] = "hash"};
@@ -39,6 +42,9 @@ int key_init(struct err *e)
     if (sodium_init() < 0)
         return err_set(e, ERR_INTERNAL,
                        "libsodium does not start: the system gives no random numbers");
+    /* OpenSSL keeps private halves of Ed25519 keys there: locked, and not in core dumps. Without it
+     * (a limit on locked memory) it takes ordinary memory. */
+    (void)CRYPTO_secure_malloc_init(SECURE_HEAP, 64);
     return 0;
 }
 

@@ -5,6 +5,24 @@
 
 #define WINDOW 32u /* manifests in flight */
 
+/* What can be wrong with one recovery point and leave the others as they are. */
+static bool is_damage(int rc)
+{
+    return rc == -ERR_CORRUPT || rc == -ERR_CHAIN || rc == -ERR_AUTH || rc == -ERR_INPUT ||
+           rc == -ERR_NOENT || rc == -ERR_LIMIT || rc == -ERR_IO;
+}
+
+/* Tells of it if that is wanted, and makes it 0. */
+static int tell_damage(struct reader *r, int rc, struct err *e)
+{
+    if (rc == 0 || !r->damage || !is_damage(rc))
+        return rc;
+    r->damage->tell(r->damage->arg, e);
+    r->damaged++;
+    *e = (struct err)ERR_INIT;
+    return 0;
+}
+
 /* ---- listing ---- */
 
 static int check_point(const struct reader *r, const Relais__RecoveryPoint *p, struct err *e)
@@ -28,6 +46,11 @@ static int check_point(const struct reader *r, const Relais__RecoveryPoint *p, s
 static int add_point(struct reader *r, const Relais__RecoveryPoint *p, struct err *e)
 {
     int rc = check_point(r, p, e);
+    /* A gap can be passed over, a step back cannot. */
+    bool gap = rc == -ERR_CHAIN && r->damage && p->rp >= p->rp_first &&
+               p->rp_first > (r->count ? r->points[r->count - 1].rp : 0);
+    if (gap)
+        rc = tell_damage(r, rc, e);
     if (rc < 0)
         return rc;
     if (r->count == HISTORY_MAX)
@@ -48,6 +71,7 @@ static int add_point(struct reader *r, const Relais__RecoveryPoint *p, struct er
     point->file_len = p->file_len;
     memcpy(link->digest.b, p->digest.data, DIGEST_LEN);
     link->manifest_len = p->manifest_len;
+    link->gap = gap;
     r->count++;
     return 0;
 }
@@ -109,7 +133,8 @@ static int check_link(const struct reader *r, size_t i, const struct manifest *m
     if (m->rp_first != p->rp_first || m->rp != p->rp)
         return err_set(e, ERR_CHAIN, "it is the manifest of RP %" PRIu64 "-%" PRIu64, m->rp_first,
                        m->rp);
-    if (!digest_equal(&m->parent, parent)) {
+    bool orphan = r->links[i].gap || (i && r->links[i - 1].bad);
+    if (!orphan && !digest_equal(&m->parent, parent)) {
         char want[DIGEST_HEX], have[DIGEST_HEX];
         digest_hex(want, parent);
         digest_hex(have, &m->parent);
@@ -186,8 +211,11 @@ static int fetch_manifests(struct reader *r, struct call *calls,
             return rc;
         int one = fetch_one_end(r, &calls[ended % WINDOW], ended, manifest_place(r, ended),
                                 r->links[ended].manifest_len, rc < 0 ? &later : e);
-        if (rc == 0)
+        if (rc == 0) {
             rc = one < 0 ? one : verify_point(r, ended, e);
+            r->links[ended].bad = rc < 0;
+            rc = tell_damage(r, rc, e);
+        }
         ended++;
         if (rc == 0 && progress)
             progress(arg, ended, r->count);
@@ -209,6 +237,9 @@ int history_load(struct reader *r, void (*progress)(void *arg, uint64_t done, ui
     struct call *calls = err_calloc(WINDOW, sizeof *calls);
     int rc = fetch_manifests(r, calls, progress, arg, e);
     free(calls);
+    if (rc == 0 && r->damaged > 0)
+        rc = err_set(e, ERR_CHAIN, "%s/%s: %zu of %zu places of the history are damaged", r->site,
+                     r->group, r->damaged, r->count);
     return rc;
 }
 

@@ -14,6 +14,8 @@
 struct history_link {
     struct digest digest, link; /* link: once verified; what the next must name as its parent */
     uint32_t manifest_len;
+    bool gap;                 /* recovery points before it are missing, and told */
+    bool bad;                 /* damaged, and told: nothing is held against it */
     uint8_t *raw;             /* the manifest, encoded: a tenth of the decoded form */
     struct manifest *decoded; /* once somebody asked for it */
 };
@@ -25,9 +27,11 @@ struct reader {
     char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
     struct key_public signer;
     size_t count, cap;
-    struct reader_point *points; /* ascending, gapless */
-    struct history_link *links;  /* of the same number */
-    struct grants *grants;       /* NULL until a data key is looked for there */
+    struct reader_point *points;        /* ascending, gapless */
+    struct history_link *links;         /* of the same number */
+    const struct reader_damage *damage; /* NULL: the first damage is the end */
+    size_t damaged;
+    struct grants *grants; /* NULL until a data key is looked for there */
 };
 
 /* Lists the points, then fetches and verifies all manifests. (waits) */

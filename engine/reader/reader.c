@@ -10,11 +10,20 @@ int reader_open(struct reader **out, struct caller *c, const char *site, const c
                 void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
                 struct err *e)
 {
+    return reader_open_all(out, c, site, group, signer, NULL, progress, arg, e);
+}
+
+int reader_open_all(struct reader **out, struct caller *c, const char *site, const char *group,
+                    const struct key_public *signer, const struct reader_damage *damage,
+                    void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
+                    struct err *e)
+{
     if (!bytes_is_name(site) || !bytes_is_name(group))
         return err_set(e, ERR_NOENT, "%.60s/%.60s: not names of a site and a group", site, group);
     struct reader *r = err_calloc(1, sizeof *r);
     r->caller = c;
     r->signer = *signer;
+    r->damage = damage;
     (void)snprintf(r->site, sizeof r->site, "%s", site);
     (void)snprintf(r->group, sizeof r->group, "%s", group);
     int rc = history_load(r, progress, arg, e);
@@ -48,6 +57,15 @@ const struct reader_point *reader_points(const struct reader *r, size_t *count)
 {
     *count = r->count;
     return r->points;
+}
+
+bool reader_link(const struct reader *r, uint64_t rp, struct digest *out)
+{
+    ssize_t i = history_find(r, rp);
+    if (i < 0)
+        return false;
+    *out = r->links[i].link;
+    return true;
 }
 
 const struct manifest *reader_manifest(const struct reader *r, uint64_t rp)

@@ -26,7 +26,20 @@ int reader_open(struct reader **out, struct caller *c, const char *site, const c
                 const struct key_public *signer,
                 void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
                 struct err *e);
+/* Same, for whoever wants to know all that is wrong: tell is called for each manifest that is
+ * missing, damaged or out of its place, and the rest is looked at all the same. When anything was
+ * told the history is good for nothing else: CHAIN, with the number. */
+struct reader_damage {
+    void (*tell)(void *arg, const struct err *what);
+    void *arg;
+};
+int reader_open_all(struct reader **out, struct caller *c, const char *site, const char *group,
+                    const struct key_public *signer, const struct reader_damage *damage,
+                    void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
+                    struct err *e);
 void reader_close(struct reader *r);
+/* What the child of an RP names as its parent. False: it is no RP of its own here. */
+bool reader_link(const struct reader *r, uint64_t rp, struct digest *out);
 const struct reader_point *reader_points(const struct reader *r, size_t *count);
 /* "12", "@2026-11-22T12:00Z" (the newest complete RP cut at or before), "" or "latest". Only
  * complete RPs. Errors: NOENT, naming what there is. */
@@ -49,6 +62,9 @@ struct restore_options {
     bool force;        /* overwrite an existing target */
     bool check;        /* at the end read everything back, from the disk where that can be had */
     const char *state; /* where the state is kept; NULL: see below */
+    /* With target NULL: each extent that cannot be had or opened is told and passed over, and at
+     * the end the error is CORRUPT with their number. Not called from another thread. */
+    const struct reader_damage *damage;
     void (*progress)(void *arg, const struct restore_progress *p);
     void *arg;
 };

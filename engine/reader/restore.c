@@ -319,6 +319,7 @@ int reader_restore(struct reader *reader, uint64_t rp, const char *volume, const
     ssize_t point = history_find(reader, rp);
     r->job = (struct unit_job){
         .r = reader, .volume = volume, .rp = rp, .plan = &r->plan, .target = &r->target};
+    r->job.damage = target ? NULL : options->damage;
     r->options = options;
     r->progress = done ? done : &own;
     memset(r->progress, 0, sizeof *r->progress);
@@ -333,6 +334,10 @@ int reader_restore(struct reader *reader, uint64_t rp, const char *volume, const
         rc = prepare(r, (size_t)point, e);
     if (rc == 0)
         rc = write_all(r, e);
+    if (rc == 0 && r->job.damaged > 0)
+        rc =
+            err_set(e, ERR_CORRUPT, "%s/%s@%" PRIu64 ", volume %s: %" PRIu64 " extents are damaged",
+                    reader->site, reader->group, rp, volume, r->job.damaged);
     target_close(&r->target);
     state_close(&r->state);
     unit_keys_wipe(&r->job.keys);

@@ -246,6 +246,8 @@ struct opening {
     const struct unit *unit;
     size_t number;
     uint8_t mac[STATE_MAC_LEN];
+    size_t next; /* piece to open next, and where its plain bytes go */
+    uint32_t plain_at;
     const struct plan_piece *failed;
     struct err err;
 };
@@ -272,15 +274,17 @@ static int open_work(void *arg)
 {
     struct opening *o = arg;
     const struct plan_piece *pieces = o->job->plan->pieces + o->unit->first;
-    uint8_t *plain = o->slot->plain;
-    for (size_t i = 0; i < o->unit->count; i++) {
+    o->failed = NULL;
+    while (o->next < o->unit->count) {
+        size_t i = o->next++;
+        uint8_t *plain = o->slot->plain + o->plain_at;
         if (i && same_extent(&pieces[i - 1], &pieces[i]))
             continue;
+        o->plain_at += plain_of(&pieces[i]);
         if (open_piece(o, &pieces[i], plain) < 0) {
             o->failed = &pieces[i];
             return 0;
         }
-        plain += plain_of(&pieces[i]);
     }
     if (!o->job->target->nowhere)
         hash_unit(o->job, o->slot, o->unit, o->number, o->mac);
@@ -295,6 +299,45 @@ static int name_place(const struct unit_job *j, const struct plan_piece *p, stru
         (unsigned long long)p->ext_sector << SECTOR_SHIFT, j->r->points[p->point].rp);
 }
 
+/* The extents of the unit, opened; those that do not open are told when that is wanted. */
+static int open_all(struct unit_job *j, struct opening *o, struct err *e)
+{
+    do {
+        int rc = fio_work(IO_WORK_CPU, open_work, o);
+        if (rc < 0)
+            return err_os(e, rc, "opening extents");
+        if (!o->failed)
+            return 0;
+        *e = o->err;
+        rc = name_place(j, o->failed, e);
+        if (!j->damage)
+            return rc;
+        j->damage->tell(j->damage->arg, e);
+        j->damaged++;
+        *e = o->err = (struct err)ERR_INIT;
+    } while (o->next < o->unit->count);
+    return 0;
+}
+
+/* Nothing of the unit can be had from the hub. */
+static int not_had(struct unit_job *j, const struct unit *u, int rc, struct err *e)
+{
+    uint64_t extents = 0;
+    (void)name_place(j, &j->plan->pieces[u->first], e);
+    if (!j->damage || (rc != -ERR_NOENT && rc != -ERR_CORRUPT && rc != -ERR_IO))
+        return rc;
+    for (size_t i = 0; i < u->count; i++) {
+        const struct plan_piece *p = &j->plan->pieces[u->first + i];
+        extents += i == 0 || !same_extent(p - 1, p);
+    }
+    if (extents > 1)
+        (void)err_prefix(e, "%llu extents, from", (unsigned long long)extents);
+    j->damage->tell(j->damage->arg, e);
+    j->damaged += extents;
+    *e = (struct err)ERR_INIT;
+    return 0;
+}
+
 int unit_run(struct unit_job *j, struct unit_slot *s, const struct unit *u, size_t n,
              uint8_t mac[STATE_MAC_LEN], struct err *e)
 {
@@ -304,14 +347,8 @@ int unit_run(struct unit_job *j, struct unit_slot *s, const struct unit *u, size
     struct run run;
     int rc = fetch_range(j->r, first->point, u->place, s->sealed, u->span, e);
     if (rc < 0)
-        return name_place(j, first, e);
-    rc = fio_work(IO_WORK_CPU, open_work, &o);
-    if (rc < 0)
-        return err_os(e, rc, "opening extents");
-    if (o.failed) {
-        *e = o.err;
-        return name_place(j, o.failed, e);
-    }
+        return not_had(j, u, rc, e);
+    rc = open_all(j, &o, e);
     while (rc == 0 && next_run(j->plan, u, &w, &run))
         rc = target_write(j->target, s->plain + run.at, run.len, run.off, e);
     memcpy(mac, o.mac, STATE_MAC_LEN);

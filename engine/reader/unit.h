@@ -39,6 +39,8 @@ struct unit_job {
     struct target *target;
     uint8_t group_id[SEAL_ID_LEN], volume_id[SEAL_ID_LEN];
     uint8_t mac_key[UNIT_KEY_LEN];
+    const struct reader_damage *damage; /* NULL: the first damage is the end */
+    uint64_t damaged;                   /* extents */
 };
 
 /* Memory of one unit in flight. */
