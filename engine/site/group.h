@@ -60,10 +60,11 @@ struct group {
     uint64_t plain_bytes, frame_bytes; /* sealed since start */
     /* The merger's side. */
     bool merging;
-    uint64_t merged_rps; /* merged away since start */
-    uint64_t merge_next; /* RP from which on merging was not tried yet */
-    double merge_tried;  /* how full the spool must be before it is tried again */
-    bool merge_did;      /* something was merged since merge_next was 0 */
+    uint64_t merged_rps;   /* merged away since start */
+    uint64_t merge_next;   /* RP from which on merging was not tried yet */
+    double merge_tried;    /* how full the spool must be before it is tried again */
+    uint64_t merge_waited; /* the tip when all was tried although little is freed */
+    bool merge_did;        /* something was merged since merge_next was 0 */
     /* The shipper's side. */
     struct share_flow flow; /* flow.rush: it is drained */
     bool link_up, shipping;

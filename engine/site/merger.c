@@ -33,9 +33,15 @@ static int rest(void *arg, struct err *e)
 
 /* -- One merge -- */
 
-static bool worthwhile(const struct merge *p)
+/* Sealing stops before the budget is used up, for a delta must fit before it is begun. */
+static bool waits_for_space(const struct group *g)
 {
-    double full = spool_fullness(&p->chain->share);
+    return g->progress.waiting_for_space || g->error.code == ERR_SPACE;
+}
+
+static bool worthwhile(const struct group *g, const struct merge *p)
+{
+    double full = waits_for_space(g) ? 1 : spool_fullness(&p->chain->share);
     double share = full < 1 ? (1 - full) / 2 : 0;
     if (!p->fits || p->count < 2 || p->in_cost < p->out_cost + LEAST)
         return false;
@@ -71,7 +77,7 @@ static int merge_these(struct merger *m, struct group *g, size_t first, size_t c
     g->merging = true;
     res = merge_plan(&p, &g->chain, first, count, e);
     *fewer = res == 0 && p.count >= 2 && !p.fits;
-    if (res == 0 && worthwhile(&p)) {
+    if (res == 0 && worthwhile(g, &p)) {
         res = write_planned(m, g, &p, e);
         *did = res == 0;
         *fewer = res == -ERR_SPACE;
@@ -127,14 +133,24 @@ static int merge_one(struct merger *m, struct group *g, bool *did, struct err *e
     return res;
 }
 
-/* Whether something was merged. What had been tried in vain is tried again when the spool is
- * fuller. */
+/* Whether a look is due. What had been tried in vain is tried again when the spool is fuller, and
+ * once more, for whatever it frees, when sealing waits. */
+static bool is_due(const struct group *g, double full)
+{
+    if (g->broken.code != ERR_OK)
+        return false;
+    if (waits_for_space(g) && g->merge_waited != chain_tip_rp(&g->chain))
+        return true;
+    return full >= MERGER_FULL && full >= g->merge_tried;
+}
+
+/* Whether something was merged. */
 static bool merge_group(struct merger *m, struct group *g)
 {
     double full = spool_fullness(&g->chain.share);
+    bool did = false, waited = waits_for_space(g);
     struct err e = ERR_INIT;
-    bool did = false;
-    if (full < MERGER_FULL || full < g->merge_tried || g->broken.code != ERR_OK)
+    if (!is_due(g, full))
         return false;
     if (merge_one(m, g, &did, &e) < 0) {
         if (e.code != ERR_AGAIN && e.code != ERR_CANCELED)
@@ -144,6 +160,8 @@ static bool merge_group(struct merger *m, struct group *g)
         g->merge_next = 0;
         return false;
     }
+    if (waited && !did && !g->merge_did)
+        g->merge_waited = chain_tip_rp(&g->chain);
     g->merge_did |= did;
     if (did)
         return true;
@@ -171,6 +189,8 @@ bool merger_look(struct merger *m)
     size_t number = 0;
     for (size_t i = 0; i < m->count && !did && !fiber_cancelled(); i++) {
         struct group *g = fullest(m, seen, &number);
+        if (!g)
+            break;
         seen[number] = true;
         did = merge_group(m, g);
     }

@@ -1,5 +1,5 @@
-/* merger.h: merges deltas that wait in the spool while it is more than half full: the RPs between
- * are given up so that there is room for newer ones.
+/* merger.h: merges deltas that wait in the spool while it is more than half full, or sealing waits
+ * for room: the RPs between are given up so that there is room for newer ones.
  *
  * One merge at a time, of all groups; the fullest group first, in it the oldest first. What is on
  * its way to the hub, or may have reached it, is not touched, and a merge under way gives way to
