@@ -72,7 +72,7 @@ int seen_check(const struct reader *r, const char *site, const char *group,
 {
     char path[SEEN_PATH_MAX], hex[DIGEST_HEX], now[DIGEST_HEX];
     struct digest link, found;
-    uint64_t rp;
+    uint64_t rp = 0;
     size_t count;
     const struct reader_point *points = reader_points(r, &count);
     int res = file_of(path, site, group, signer, e);

@@ -41,13 +41,14 @@ def keys_of(delta, public, secret):
         key = ctypes.create_string_buffer(32)
         if sodium.crypto_box_seal_open(key, manifest[at + 8 : at + 88], ctypes.c_ulonglong(80), public, secret) == 0:
             out.append(key.raw)
-    # The source: u64 rp, salt, u16 key 0; the salt is tried at each place, wrong ones make noise only.
+    # A source is u64 rp, salt, u16 key: whatever follows a small number is tried as a salt.
     pairs = []
     for key in out:
-        for at in range(len(manifest) - 16):
-            sub = ctypes.create_string_buffer(32)
-            sodium.crypto_core_hchacha20(sub, manifest[at : at + 16], key, None)
-            pairs.append(sub.raw)
+        for at in range(8, len(manifest) - 16):
+            if 0 < struct.unpack("<Q", manifest[at - 8 : at])[0] < 100:
+                sub = ctypes.create_string_buffer(32)
+                sodium.crypto_core_hchacha20(sub, manifest[at : at + 16], key, None)
+                pairs.append(sub.raw)
     return out, pairs
 
 
@@ -75,15 +76,12 @@ def files_below(top):
 
 
 def find(secrets, places):
-    """Which of the named 32-byte secrets occur, with one pass over each place."""
-    table = {s[:8]: (s, name) for name, s in secrets}
-    pattern = re.compile(b"|".join(re.escape(k) for k in table)) if table else None
+    """Which of the named secrets occur, and where first."""
     found = {}
     for where, data in places:
-        for m in pattern.finditer(data):
-            s, name = table[m.group()]
-            if data[m.start() : m.start() + 32] == s:
-                found.setdefault(name, where)
+        for name, secret in secrets:
+            if name not in found and secret in data:
+                found[name] = where
     return found
 
 
