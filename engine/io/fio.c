@@ -86,6 +86,27 @@ int fio_read_all_as(enum io_work_class class, int fd, void *buf, size_t len, uin
     return 0;
 }
 
+static int copy_some(int from, uint64_t from_off, int to, uint64_t to_off, size_t len)
+{
+    BEGIN(r, copy, from, from_off, to, to_off, len);
+    return fiber_await(&r);
+}
+
+int fio_copy_all(int from, uint64_t from_off, int to, uint64_t to_off, size_t len)
+{
+    while (len) {
+        int n = copy_some(from, from_off, to, to_off, len);
+        if (n < 0)
+            return n;
+        if (n == 0)
+            return -ENODATA;
+        from_off += (uint64_t)n;
+        to_off += (uint64_t)n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
 int fio_write_all(int fd, const void *buf, size_t len, uint64_t off)
 {
     const char *p = buf;

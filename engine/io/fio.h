@@ -16,6 +16,8 @@ int fio_read(int fd, void *buf, size_t len, uint64_t off);
 int fio_read_all(int fd, void *buf, size_t len, uint64_t off);
 /* As fio_read_all, by a thread (io.h: read_as). */
 int fio_read_all_as(enum io_work_class class, int fd, void *buf, size_t len, uint64_t off);
+/* -ENODATA when the file that is copied from ends before. */
+int fio_copy_all(int from, uint64_t from_off, int to, uint64_t to_off, size_t len);
 int fio_write_all(int fd, const void *buf, size_t len, uint64_t off);
 int fio_sync(int fd, bool data_only);
 int fio_truncate(int fd, uint64_t size);

@@ -85,6 +85,10 @@ struct io_ops {
     /* As read, but by a thread of that class: copying out of the page cache is work, too. */
     void (*read_as)(struct io *, struct io_req *, enum io_work_class, int fd, void *buf, size_t len,
                     uint64_t off);
+    /* Copies between two files, which may be short, past our memory where the kernel can: as a read
+     * and a write of the same bytes, so a file that changes meanwhile gives a mixture. */
+    void (*copy)(struct io *, struct io_req *, int from, uint64_t from_off, int to, uint64_t to_off,
+                 size_t len);
     void (*sync)(struct io *, struct io_req *, int fd, bool data_only);
     void (*truncate)(struct io *, struct io_req *, int fd, uint64_t size);
     /* Makes [off, off+len) read as zeroes, releasing space where the file system can; where it

@@ -11,7 +11,7 @@
 typedef int sys_call(const uint64_t *args);
 
 /* sys_file.c */
-sys_call sys_read, sys_truncate, sys_punch, sys_run, sys_fstat, sys_lock;
+sys_call sys_read, sys_copy, sys_truncate, sys_punch, sys_run, sys_fstat, sys_lock;
 sys_call sys_stat, sys_sync_dir, sys_list, sys_space;
 /* sys_net.c */
 sys_call sys_listen;

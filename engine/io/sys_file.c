@@ -14,7 +14,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define ZEROES 65536
+#define ZEROES     65536
+#define COPY_PIECE 65536
 
 int sys_work(const uint64_t *args)
 {
@@ -28,6 +29,40 @@ int sys_read(const uint64_t *args)
     do {
         n = pread((int)args[0], sys_ptr(args[1]), (size_t)args[2], (off_t)args[3]);
     } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : (int)n;
+}
+
+static int copy_by_hand(int from, off_t from_off, int to, off_t to_off, size_t len)
+{
+    char buf[COPY_PIECE];
+    size_t done = 0;
+    while (done < len) {
+        size_t want = len - done < sizeof buf ? len - done : sizeof buf;
+        ssize_t n = pread(from, buf, want, from_off + (off_t)done);
+        if (n > 0)
+            n = pwrite(to, buf, (size_t)n, to_off + (off_t)done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return done > 0 ? (int)done : -errno;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (int)done;
+}
+
+/* Devices, and files of two file systems of different kinds, cannot be copied by the kernel. */
+int sys_copy(const uint64_t *args)
+{
+    off_t from_off = (off_t)args[1], to_off = (off_t)args[3];
+    ssize_t n;
+    do {
+        n = copy_file_range((int)args[0], &from_off, (int)args[2], &to_off, (size_t)args[4], 0);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS))
+        return copy_by_hand((int)args[0], (off_t)args[1], (int)args[2], (off_t)args[3],
+                            (size_t)args[4]);
     return n < 0 ? -errno : (int)n;
 }
 

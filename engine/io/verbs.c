@@ -178,6 +178,18 @@ static void verb_write(struct io *io, struct io_req *req, int fd, const void *bu
     transfer(io, req, LOOP_WRITE, fd, sys_arg(buf), len, off);
 }
 
+static void verb_copy(struct io *io, struct io_req *req, int from, uint64_t from_off, int to,
+                      uint64_t to_off, size_t len)
+{
+    struct uring *u = loop_of(io);
+    req->args[0] = (uint64_t)from;
+    req->args[1] = from_off;
+    req->args[2] = (uint64_t)to;
+    req->args[3] = to_off;
+    req->args[4] = len < TRANSFER_MAX ? len : TRANSFER_MAX;
+    loop_call(u, req, u->pools[IO_WORK_BLOCKING], sys_copy);
+}
+
 static void verb_sync(struct io *io, struct io_req *req, int fd, bool data_only)
 {
     req->args[0] = (uint64_t)fd;
@@ -418,6 +430,7 @@ const struct io_ops loop_ops = {
     .read = verb_read,
     .write = verb_write,
     .read_as = verb_read_as,
+    .copy = verb_copy,
     .sync = verb_sync,
     .truncate = verb_truncate,
     .punch = verb_punch,

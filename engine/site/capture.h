@@ -42,8 +42,8 @@
  * RP: A is in. A write in flight at T was issued, so it is in, as a whole: it is waited for. A
  * write that was cancelled or failed in flight may be in by any part, as on any disk.
  *
- * Old content is kept in memory (saved.h) and, when that is full, in a file (spill.h). When it
- * cannot be kept (neither has room, or it cannot be read) the cut is broken: it ends early,
+ * Old content is kept in memory (saved.h) and, if the cut insists, in a file (spill.h). When it
+ * cannot be kept (there is no room, or it cannot be read) the cut is broken: it ends early,
  * incomplete, and the write goes on. No guest waits for sealing. (Extents of a delta ascend, so the
  * sealer could not even take the region out of turn that a write would wait for; what is lost
  * instead is one complete RP, and the group catches up before it tries again.) A pass that is not
@@ -106,6 +106,9 @@ int capture_run(struct capture *c, uint64_t off, struct io_run *out);
 /* The instant: what is dirty now is the cut. Not exact: the pass ends incomplete. One at a time.
  * Does not wait. */
 void capture_cut(struct capture *c, bool exact);
+/* Of the cuts to come: whether old content that memory has no room for is kept in the spool, which
+ * makes writes slower for a while, or the cut given up. Does not wait. */
+void capture_insist(struct capture *c, bool insist);
 /* Waits until all writes issued before the cut have ended. Errors: CANCELED. */
 int capture_settle(struct capture *c, struct err *e);
 

@@ -30,6 +30,11 @@ void capture_cut(struct capture *c, bool exact)
     c->run = (struct io_run){0};
 }
 
+void capture_insist(struct capture *c, bool insist)
+{
+    c->insists = insist;
+}
+
 static bool old_flights(const struct capture *c)
 {
     for (const struct flight *f = c->flights; f; f = f->next)
@@ -130,16 +135,27 @@ static int read_run(struct capture *c, enum io_work_class class, uint8_t *dst, u
                                  : capture_read_sectors_as(c, class, dst, first, sectors);
 }
 
+/* The next sector in [at, end) that is to be read: of those with a copy, the copy counts. */
+static bool next_unsaved(const struct capture *c, uint64_t at, uint64_t end, uint32_t *sector)
+{
+    while (dirty_next(c->pending, at, end, sector)) {
+        if (!saved_has(c->saved, *sector))
+            return true;
+        at = (uint64_t)*sector + 1;
+    }
+    return false;
+}
+
 /* Reads what is pending in [first, end), and what lies between when that is little. */
 static int read_pending(struct capture *c, enum io_work_class class, uint64_t first, uint64_t end,
                         uint8_t *plain)
 {
     uint64_t at = first;
     uint32_t from, next;
-    while (dirty_next(c->pending, at, end, &from)) {
+    while (next_unsaved(c, at, end, &from)) {
         int res;
         at = from + 1;
-        while (dirty_next(c->pending, at, end, &next) && next - at <= GAP)
+        while (next_unsaved(c, at, end, &next) && next - at <= GAP)
             at = (uint64_t)next + 1;
         res = read_run(c, class, plain + ((from - first) << SECTOR_SHIFT), from,
                        (uint32_t)(at - from));
@@ -173,8 +189,8 @@ static uint32_t next_spilled(const struct capture *c, const uint64_t *got, uint6
 /* Puts the copies that are in the file over what was read. When it returns there is none that it
  * has not got: what is put while it waits is looked for again. A cut that breaks meanwhile has no
  * copies any more, and needs none. */
-static int read_spilled(struct capture *c, uint64_t first, uint64_t end, uint8_t *plain,
-                        uint64_t *got)
+static int read_spilled(struct capture *c, enum io_work_class class, uint64_t first, uint64_t end,
+                        uint8_t *plain, uint64_t *got)
 {
     uint32_t from, place, n;
     bool any;
@@ -182,7 +198,8 @@ static int read_spilled(struct capture *c, uint64_t first, uint64_t end, uint8_t
         any = false;
         for (uint64_t at = first; (n = next_spilled(c, got, first, at, end, &from, &place)) > 0;
              at = (uint64_t)from + n) {
-            int res = spill_get(&c->spill, plain + ((from - first) << SECTOR_SHIFT), n, place);
+            int res =
+                spill_get(&c->spill, class, plain + ((from - first) << SECTOR_SHIFT), n, place);
             if (res < 0)
                 return res;
             for (uint64_t i = from - first; i < from - first + n; i++)
@@ -203,7 +220,7 @@ int capture_take(struct capture *c, const struct capture_run_of_cut *run, enum i
     ASSERT(c->cutting && !run->hole && run->sectors <= PER_REGION);
     res = read_pending(c, class, first, end, plain);
     if (res == 0)
-        res = read_spilled(c, first, end, plain, got);
+        res = read_spilled(c, class, first, end, plain, got);
     if (res < 0)
         return err_os(e, res == -ENODATA ? -EIO : res, "volume %s: %s: reading near byte %" PRIu64,
                       c->name, c->path, first << SECTOR_SHIFT);

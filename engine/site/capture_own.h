@@ -30,7 +30,7 @@ struct capture {
     struct spill spill; /* what does not fit there */
     uint64_t saves;     /* sectors saved so far */
     uint64_t cut;       /* cuts so far */
-    bool cutting, exact;
+    bool cutting, exact, insists;
     struct err broken; /* OK: it is not */
     struct io_run run; /* of the backing volume, for capture_next; known since the cut settled */
     struct flight *flights;

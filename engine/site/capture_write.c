@@ -49,12 +49,12 @@ static uint32_t to_save(const struct capture *c, uint64_t first, uint64_t end, u
 /* There is no room for it: the guest does not wait for the sealer to make some. */
 static void outrun(struct capture *c)
 {
-    (void)err_set(
-        &c->broken, ERR_AGAIN,
-        "volume %s: more of it changed again before it was sealed than memory (%llu MiB) "
-        "and the spool have room to keep the old content of; the cut ends incomplete, the "
-        "next complete RP comes later",
-        c->name, (unsigned long long)(SAVED_MAX / MIB));
+    (void)err_set(&c->broken, ERR_AGAIN,
+                  "volume %s: more of it changed again before it was sealed than there is room for "
+                  "the old content of (%llu MiB%s); the cut ends incomplete, the next complete RP "
+                  "comes later",
+                  c->name, (unsigned long long)(SAVED_MAX / MIB),
+                  c->insists ? ", and what the spool's budget has left" : "");
     capture_break(c);
 }
 
@@ -63,51 +63,66 @@ static bool outdated(const struct capture *c, uint64_t cut)
     return c->cut != cut || !capture_saves(c);
 }
 
-/* What has been read, to memory or, when that is full, to the file. */
-static int keep(struct capture *c, uint64_t first, uint32_t n, const uint8_t *content)
+/* Rule 3: what was copied counts only if nothing has changed that it was copied for: another write
+ * may have saved a sector and be writing it now, the sealer may have taken it, the cut may be over.
+ * content: NULL: it is in the file, from `place` on. */
+static void keep(struct capture *c, uint64_t first, uint32_t n, const uint8_t *content,
+                 uint32_t place)
 {
-    bool room = saved_room(c->saved, n);
-    uint64_t cut = c->cut;
-    uint32_t place = 0;
-    int res = room ? 0 : spill_put(&c->spill, content, n, &place);
-    if (res == -ECANCELED || outdated(c, cut))
-        return res == -ECANCELED ? res : 0;
-    if (res < 0) {
-        outrun(c);
-        return 0;
-    }
     for (uint32_t i = 0; i < n; i++) {
         if (!unsaved(c, first + i))
             continue;
-        if (room)
+        if (content)
             saved_put(c->saved, (uint32_t)(first + i), content + (size_t)i * SECTOR_SIZE);
         else
             saved_note(c->saved, (uint32_t)(first + i), place + i);
         c->saves++;
     }
-    return 0;
 }
 
-/* Rule 3. What was read counts only if nothing has changed that it was read for: another write may
- * have saved a sector and be writing it now, the sealer may have taken it, the cut may be over. */
-static int save(struct capture *c, uint64_t first, uint32_t n)
+/* A few sectors: to memory or, when that is full, to the file. */
+static int save_few(struct capture *c, uint64_t first, uint32_t n)
 {
     uint64_t cut = c->cut;
     uint8_t *buf = err_malloc((size_t)n * SECTOR_SIZE);
+    uint32_t place = 0;
     int res = capture_read_sectors(c, buf, first, n);
-    if (res == -ECANCELED || outdated(c, cut)) {
-        res = res == -ECANCELED ? res : 0;
-    } else if (res < 0) {
+    if (res < 0 && res != -ECANCELED && !outdated(c, cut)) {
         (void)err_os(&c->broken, res,
                      "volume %s: %s: sectors from %llu on cannot be read to be kept for the cut",
                      c->name, c->path, (unsigned long long)first);
         capture_break(c);
-        res = 0;
-    } else {
-        res = keep(c, first, n, buf);
+    }
+    if (res == 0 && !outdated(c, cut) && saved_room(c->saved, n)) {
+        keep(c, first, n, buf, 0);
+    } else if (res == 0 && !outdated(c, cut)) {
+        res = c->insists ? spill_put(&c->spill, buf, n, &place) : -ENOSPC;
+        if (res == 0 && !outdated(c, cut))
+            keep(c, first, n, NULL, place);
+        else if (res < 0 && res != -ECANCELED && !outdated(c, cut))
+            outrun(c);
     }
     free(buf);
-    return res;
+    return res == -ECANCELED ? res : 0;
+}
+
+/* From file to file, by a thread: the loop copies nothing, and memory is left to the small ones.
+ * What fails that way is tried the other way, which finds out why. */
+static int save(struct capture *c, uint64_t first, uint32_t n)
+{
+    uint64_t cut = c->cut, end = (first + n) << SECTOR_SHIFT;
+    uint32_t place = 0;
+    int res;
+    if (!c->insists || n < SPILL_LARGE >> SECTOR_SHIFT)
+        return save_few(c, first, n);
+    res = spill_copy(&c->spill, c->fd, first << SECTOR_SHIFT, n,
+                     end > c->size ? (uint32_t)(end - c->size) : 0, &place);
+    if (res == -ECANCELED || outdated(c, cut))
+        return res == -ECANCELED ? res : 0;
+    if (res < 0)
+        return save_few(c, first, n);
+    keep(c, first, n, NULL, place);
+    return 0;
 }
 
 /* -- Issuing -- */

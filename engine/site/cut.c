@@ -343,6 +343,7 @@ static void slot_fiber(void *arg)
                 res = process(c, &t, class, &e);
             if (res == 0)
                 res = append_in_turn(c, &t, &e);
+            rank_note(&c->rank);
             workshop_give(c->spec->shop, t.slot);
             t.into->owed--;
             if (res < 0)
@@ -453,15 +454,6 @@ static int open_volumes(struct cut *c, struct err *e)
     return res;
 }
 
-/* A pass that only catches up has no schedule: it may be the whole of the volumes. */
-static void begin_rank(struct cut *c)
-{
-    const struct cut_spec *spec = c->spec;
-    bool timed = !spec->catching_up && !spec->indexes->seeding;
-    rank_begin(&c->rank, io_now(fiber_io()), timed ? spec->config->interval_ns : 0);
-    c->rank.held_up = c->progress->frozen && spec->indexes->scans;
-}
-
 static int run(struct cut *c, struct err *e)
 {
     int res = look_for_volumes(c, e);
@@ -476,11 +468,12 @@ static int run(struct cut *c, struct err *e)
         res = open_volumes(c, e);
     if (res == 0) {
         c->stretch_spec.cut_time = fiber_io()->ops->wall(fiber_io());
-        walk_cut(&c->walk, !c->spec->catching_up);
+        walk_cut(&c->walk, !c->spec->catching_up, c->spec->insist);
         c->cutting = true;
         c->progress->began = io_now(fiber_io());
         c->progress->total = c->walk.total;
-        begin_rank(c);
+        c->rank.held_up = c->progress->frozen && c->spec->indexes->scans;
+        c->rank.asked = c->spec->asked || !c->spec->indexes->captures;
         if (!c->spec->indexes->scans)
             freeze_end(c->spec->config, c->spec->chain->state_dir, &c->progress->frozen);
         res = walk_settle(&c->walk, e);

@@ -18,6 +18,8 @@ struct cut_spec {
     const struct config_group *config;
     const char *label;
     bool catching_up;
+    bool insist;         /* guests may be slower for it (capture_insist) */
+    bool asked;          /* somebody waits for it */
     struct pace *pace;   /* of the group, or NULL; the shop's applies too */
     const bool *give_up; /* becomes true: ends as failed, soon */
 };

@@ -16,6 +16,8 @@
 #define CATCH_UP SAVED_MAX
 /* Cuts in a row that captured volumes outran until those who wait for a mark are told. */
 #define OVERRUNS_TOLD 4
+/* From then on the recovery point is worth more than the guests' speed. */
+#define OVERRUNS_MANY 2
 /* Between the starts of two cuts that what is dirty made due. */
 #define CUT_GAP IO_S
 
@@ -309,6 +311,8 @@ static int pass(struct group *g, bool *complete, struct err *e)
     if (!spec.catching_up)
         (void)snprintf(label, sizeof label, "%s", take_marks(g));
     spec.label = label;
+    spec.insist = g->overruns >= OVERRUNS_MANY;
+    spec.asked = !spec.catching_up && g->marks;
     first = chain_complete_rp(&g->chain) == 0;
     g->cutting = true;
     g->cut_started = io_now(fiber_io());

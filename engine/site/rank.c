@@ -1,13 +1,20 @@
 #include "rank.h"
 
-void rank_begin(struct rank *p, uint64_t now, uint64_t interval_ns)
+enum io_work_class rank_class(struct rank *r, uint64_t now)
 {
-    *p = (struct rank){.due = now + interval_ns / 100 * RANK_PART};
+    if (r->held_up)
+        return IO_WORK_CPU;
+    if (r->since == 0)
+        r->since = now;
+    if (now - r->since >= RANK_PERIOD) {
+        r->starved = !r->starved && r->regions < RANK_LEAST;
+        r->since = now;
+        r->regions = 0;
+    }
+    return r->asked || r->starved ? IO_WORK_LOW : IO_WORK_IDLE;
 }
 
-enum io_work_class rank_class(const struct rank *p, uint64_t now)
+void rank_note(struct rank *r)
 {
-    if (p->held_up)
-        return IO_WORK_CPU;
-    return now < p->due ? IO_WORK_IDLE : IO_WORK_LOW;
+    r->regions++;
 }

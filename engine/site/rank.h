@@ -1,25 +1,29 @@
 /* rank.h: how much of the machine a pass may have: the guests' writes and reads go first.
  *
- * While volumes stand still (a freeze) somebody is held up: at full speed. Else a cut that has an
- * interval to last for takes the processors that nobody else wants; one that did not get done so
- * in time, and passes without a schedule (seeding, catching up, a mark), get a small share of a
- * busy machine too. On an idle machine all are equally fast. */
+ * While volumes stand still (a freeze) somebody is held up: at full speed. Somebody who asked for a
+ * recovery point gets a small share of a busy machine. Other passes over captured volumes take the
+ * processors that nobody else wants, and only when they hardly get on that way, every other second,
+ * such a share, too: it costs the guests more than its size, for who wakes up then has to wait for
+ * a slice to end. On an idle machine all are equally fast. */
 #ifndef RELAIS_RANK_H
 #define RELAIS_RANK_H
 
 #include "io.h"
 
-/* What part of its interval a cut may try it with idle processors only, in percent. */
-#define RANK_PART 75u
+#define RANK_PERIOD (1 * IO_S)
+#define RANK_LEAST  4u /* regions in a period; with fewer a pass starves */
 
 struct rank {
     bool held_up; /* somebody waits for the reading to end */
-    uint64_t due; /* io_now, until which the pass should be through */
+    bool asked;   /* somebody waits for the recovery point */
+    bool starved;
+    uint64_t since; /* io_now, when the period began */
+    unsigned regions;
 };
 
-/* interval_ns: 0 for none. Nobody is held up. */
-void rank_begin(struct rank *p, uint64_t now, uint64_t interval_ns);
-/* Whose work the pass is from now on. */
-enum io_work_class rank_class(const struct rank *p, uint64_t now);
+/* How to go on. Does not wait. */
+enum io_work_class rank_class(struct rank *r, uint64_t now);
+/* A region is through. Does not wait. */
+void rank_note(struct rank *r);
 
 #endif

@@ -50,33 +50,55 @@ static int open_file(struct spill *s)
     return 0;
 }
 
-static int put(struct spill *s, const void *content, uint32_t sectors, uint32_t *place)
+/* Room for so many sectors: *place is ours from then on; what fails leaves a gap. */
+static int claim(struct spill *s, uint32_t sectors, uint32_t *place)
 {
     uint64_t at = s->used, len = (uint64_t)sectors << SECTOR_SHIFT;
     int res;
     if (!s->share || at + len > SPILL_MAX)
         return -ENOSPC;
-    s->used += len; /* ours from here on; what fails leaves a gap */
+    s->used += len;
     *place = (uint32_t)(at >> SECTOR_SHIFT);
     res = reserve(s, at + len);
-    if (res == 0)
-        res = open_file(s);
-    return res < 0 ? res : fio_write_all(s->fd, content, len, at);
+    return res == 0 ? open_file(s) : res;
 }
 
 int spill_put(struct spill *s, const void *content, uint32_t sectors, uint32_t *place)
 {
     int res;
     s->putting++;
-    res = put(s, content, sectors, place);
+    res = claim(s, sectors, place);
+    if (res == 0)
+        res = fio_write_all(s->fd, content, (size_t)sectors << SECTOR_SHIFT,
+                            (uint64_t)*place << SECTOR_SHIFT);
     s->putting--;
     return res;
 }
 
-int spill_get(struct spill *s, void *dst, uint32_t sectors, uint32_t place)
+int spill_copy(struct spill *s, int fd, uint64_t off, uint32_t sectors, uint32_t tail,
+               uint32_t *place)
 {
-    return fio_read_all(s->fd, dst, (size_t)sectors << SECTOR_SHIFT,
-                        (uint64_t)place << SECTOR_SHIFT);
+    static const uint8_t zeroes[SECTOR_SIZE];
+    size_t len = ((size_t)sectors << SECTOR_SHIFT) - tail;
+    int res;
+    ASSERT(tail < SECTOR_SIZE);
+    s->putting++;
+    res = claim(s, sectors, place);
+    if (res == 0)
+        res = fio_copy_all(fd, off, s->fd, (uint64_t)*place << SECTOR_SHIFT, len);
+    if (res == 0 && tail > 0)
+        res = fio_write_all(s->fd, zeroes, tail, ((uint64_t)*place << SECTOR_SHIFT) + len);
+    s->putting--;
+    return res;
+}
+
+int spill_get(struct spill *s, enum io_work_class class, void *dst, uint32_t sectors,
+              uint32_t place)
+{
+    size_t len = (size_t)sectors << SECTOR_SHIFT;
+    uint64_t off = (uint64_t)place << SECTOR_SHIFT;
+    return len < SPILL_LARGE ? fio_read_all(s->fd, dst, len, off)
+                             : fio_read_all_as(class, s->fd, dst, len, off);
 }
 
 void spill_clear(struct spill *s)
@@ -88,5 +110,7 @@ void spill_clear(struct spill *s)
         spool_settle(s->share, s->reserved, 0);
     s->used = s->reserved = 0;
     s->fd = -1;
+    if (fd >= 0)
+        (void)fio_truncate(fd, 0); /* on a thread: giving back gigabytes takes its time */
     fio_close_always(fd);
 }

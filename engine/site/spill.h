@@ -11,6 +11,11 @@
 
 #include "spool.h"
 
+#include "bounds.h"
+
+/* From this size on a copy is worth handing to a thread. */
+#define SPILL_LARGE (64 * KIB)
+
 struct spill {
     struct spool_share *share;
     char path[PATH_CAP];
@@ -24,7 +29,12 @@ void spill_init(struct spill *s, struct spool_share *share, const char *group, c
 /* Puts whole sectors: *place is that of the first, in sectors; the others follow. 0, -ENOSPC (the
  * budget, the disk, SPILL_MAX), or a negative errno. (waits) */
 int spill_put(struct spill *s, const void *content, uint32_t sectors, uint32_t *place);
-int spill_get(struct spill *s, void *dst, uint32_t sectors, uint32_t place);
+/* The same, of what a file holds now; `tail`: so many bytes of the last sector are behind its end,
+ * and zero. */
+int spill_copy(struct spill *s, int fd, uint64_t off, uint32_t sectors, uint32_t tail,
+               uint32_t *place);
+int spill_get(struct spill *s, enum io_work_class class, void *dst, uint32_t sectors,
+              uint32_t place);
 /* All of it is forgotten, and its space given back; nothing may be got meanwhile. Not while
  * something is put: then it stays until the next call. Works in a cancelled fiber. (waits) */
 void spill_clear(struct spill *s);

@@ -63,12 +63,13 @@ void walk_close(struct walk *w)
 
 /* -- Captured volumes -- */
 
-void walk_cut(struct walk *w, bool exact)
+void walk_cut(struct walk *w, bool exact, bool insist)
 {
     for (uint16_t i = 0; i < w->indexes->count; i++) {
         struct capture *c = w->indexes->volumes[i].capture;
         if (!c)
             continue;
+        capture_insist(c, insist);
         capture_cut(c, exact);
         w->volumes[i].size = w->sizes[i] =
             capture_size(c); /* it may have grown since it was opened */

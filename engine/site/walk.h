@@ -38,10 +38,10 @@ struct walk_region {
 /* Opens the volumes and takes their sizes. Errors: NOENT, IO, LIMIT, naming the volume. (waits) */
 int walk_open(struct walk *w, struct indexes *indexes, struct err *e);
 void walk_close(struct walk *w); /* works in a cancelled fiber (waits) */
-/* The instant of the cut, for all captured volumes at once; exact: see capture_cut. Does not wait.
- * Then waits for what was in flight. walk_end gives back to the dirty maps what was not sealed;
- * after the last stretch has ended, and before walk_close. */
-void walk_cut(struct walk *w, bool exact);
+/* The instant of the cut, for all captured volumes at once; exact, insist: see capture.h. Does not
+ * wait. Then waits for what was in flight. walk_end gives back to the dirty maps what was not
+ * sealed; after the last stretch has ended, and before walk_close. */
+void walk_cut(struct walk *w, bool exact, bool insist);
 int walk_settle(struct walk *w, struct err *e);
 void walk_end(struct walk *w);
 /* Why the cut is not one any more (capture.h), or NULL. */

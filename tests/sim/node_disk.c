@@ -108,6 +108,36 @@ static void verb_write(struct io *io, struct io_req *req, int fd, const void *bu
     disk_after(op, 10000, 4 * IO_MS);
 }
 
+/* As a read and a write at the moment when it is done. */
+static int do_copy(struct op *op)
+{
+    int i = (int)op->mark - NODE_FIRST, n;
+    uint8_t *buf;
+    if (i < 0 || i >= NODE_HANDLES || op->io->handles[i].kind != HANDLE_FILE)
+        return -EBADF;
+    if (world_fault(op->io->w, FAULT_READ_ERROR) || world_fault(op->io->w, FAULT_WRITE_ERROR))
+        return -EIO;
+    buf = err_malloc(op->len);
+    n = inode_read(op->io->handles[i].inode, buf, shorten(op, FAULT_SHORT_READ), op->tries);
+    if (n > 0)
+        n = inode_write(op->inode, buf, (size_t)n, op->off);
+    free(buf);
+    return n;
+}
+
+static void verb_copy(struct io *io, struct io_req *req, int from, uint64_t from_off, int to,
+                      uint64_t to_off, size_t len)
+{
+    struct op *op = file_op(io, req, VERB_WRITE, to, do_copy);
+    if (!op)
+        return;
+    op->mark = (uint64_t)from;
+    op->tries = from_off;
+    op->off = to_off;
+    op->len = len;
+    disk_after(op, 20000, 6 * IO_MS);
+}
+
 static int do_sync(struct op *op)
 {
     if (world_fault(op->io->w, FAULT_SYNC_ERROR)) {
@@ -383,6 +413,7 @@ void node_disk_verbs(struct io_ops *ops)
     ops->close = verb_close;
     ops->read = verb_read;
     ops->read_as = verb_read_as;
+    ops->copy = verb_copy;
     ops->write = verb_write;
     ops->sync = verb_sync;
     ops->truncate = verb_truncate;

@@ -48,6 +48,30 @@ static void what_is_written_is_read_and_the_end_is_short(void **state)
     assert_int_equal(CALL(open, path("missing"), O_RDONLY, 0), -ENOENT);
 }
 
+static void a_copy_between_files_is_short_at_the_end(void **state)
+{
+    char buf[16] = "";
+    int from = CALL(open, path("from"), O_RDWR | O_CREAT, 0600);
+    int to = CALL(open, path("to"), O_RDWR | O_CREAT, 0600), pipes[2];
+    (void)state;
+    assert_int_equal(CALL(write, from, "0123456789", 10, 0), 10);
+    assert_int_equal(CALL(copy, from, 3, to, 5, 4), 4);
+    assert_int_equal(CALL(copy, from, 8, to, 0, 4), 2);
+    assert_int_equal(CALL(copy, from, 10, to, 0, 4), 0);
+    assert_int_equal(CALL(read, to, buf, sizeof buf, 0), 9);
+    assert_memory_equal(buf,
+                        "89\0\0\0"
+                        "3456",
+                        9);
+    assert_int_equal(CALL(copy, from, 0, -1, 0, 4), -EBADF);
+    assert_int_equal(pipe(pipes), 0);
+    assert_true(CALL(copy, pipes[0], 0, to, 0, 4) < 0); /* nor by hand */
+    (void)close(pipes[0]);
+    (void)close(pipes[1]);
+    assert_int_equal(CALL(close, from), 0);
+    assert_int_equal(CALL(close, to), 0);
+}
+
 static void a_large_transfer_keeps_its_bytes(void **state)
 {
     const size_t len = 5 << 20;
@@ -480,6 +504,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_loop_with_nothing_pending_returns),
         TEST(what_is_written_is_read_and_the_end_is_short),
+        TEST(a_copy_between_files_is_short_at_the_end),
         TEST(a_large_transfer_keeps_its_bytes),
         TEST(names_come_and_go),
         TEST(runs_tell_data_from_holes),

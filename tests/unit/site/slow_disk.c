@@ -11,12 +11,12 @@ struct slow_request {
     struct slow_disk *disk;
     struct io_req *orig, step;
     enum { BEFORE, DURING, AFTER } state;
-    enum { READ, WRITE, SYNC } verb;
-    int fd, res;
+    enum { READ, WRITE, COPY, SYNC } verb;
+    int fd, to, res;
     void *buf;
     const void *from;
     size_t len;
-    uint64_t off;
+    uint64_t off, to_off;
     bool data_only, held;
 };
 
@@ -59,6 +59,9 @@ static void submit(struct slow_request *r)
     case WRITE:
         real->write(r->disk->io, &r->step, r->fd, r->from, r->len, r->off);
         break;
+    case COPY:
+        real->copy(r->disk->io, &r->step, r->fd, r->off, r->to, r->to_off, r->len);
+        break;
     case SYNC:
         real->sync(r->disk->io, &r->step, r->fd, r->data_only);
         break;
@@ -80,7 +83,7 @@ static void step_done(struct io_req *req, int res)
     case DURING:
         r->state = AFTER;
         r->res = res;
-        r->held = ((r->verb == READ && r->disk->hold_reads) ||
+        r->held = (((r->verb == READ || r->verb == COPY) && r->disk->hold_reads) ||
                    (r->verb == SYNC && r->disk->hold_syncs)) &&
                   r->disk->is_short(r->disk->arg, r->fd);
         if (!r->held)
@@ -132,6 +135,19 @@ static void slow_read_as(struct io *io, struct io_req *req, enum io_work_class c
     slow_read(io, req, fd, buf, len, off);
 }
 
+static void slow_copy(struct io *io, struct io_req *req, int from, uint64_t from_off, int to,
+                      uint64_t to_off, size_t len)
+{
+    (void)io;
+    start((struct slow_request){.orig = req,
+                                .verb = COPY,
+                                .fd = from,
+                                .to = to,
+                                .off = from_off,
+                                .to_off = to_off,
+                                .len = len});
+}
+
 static void slow_write(struct io *io, struct io_req *req, int fd, const void *buf, size_t len,
                        uint64_t off)
 {
@@ -163,6 +179,7 @@ void slow_disk_begin(struct slow_disk *d, struct io *io)
     d->ops = *io->ops;
     d->ops.read = slow_read;
     d->ops.read_as = slow_read_as;
+    d->ops.copy = slow_copy;
     d->ops.write = slow_write;
     d->ops.sync = slow_sync;
     d->ops.cancel = slow_cancel;

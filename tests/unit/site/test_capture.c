@@ -416,6 +416,14 @@ static void write_numbers(struct capture *c, uint64_t first, uint64_t end, uint8
     }
 }
 
+static void write_many(struct capture *c, uint64_t first, uint64_t end)
+{
+    uint8_t *p = err_calloc(64, SECTOR_SIZE);
+    for (uint64_t i = first; i < end; i += 64)
+        assert_int_equal(capture_write(c, p, 64 * SECTOR_SIZE, i << SECTOR_SHIFT, 0), 0);
+    free(p);
+}
+
 static void spilled(void *arg)
 {
     struct fixture *f = arg;
@@ -431,12 +439,14 @@ static void spilled(void *arg)
         saved_free(c->saved);
         c->saved = saved_new((uint64_t)(round - 1) * 100 * SECTOR_SIZE);
         write_numbers(c, 0, sectors, (uint8_t)(round + 100));
+        capture_insist(c, true);
         capture_cut(c, true);
         assert_int_equal(capture_settle(c, &b.err), 0);
         write_numbers(c, 1000, sectors, (uint8_t)(round + 50)); /* upwards, one by one */
-        for (uint64_t i = 0; i < 1000; i += 2)                  /* and here and there */
+        for (uint64_t i = 0; i < 300; i += 2)                   /* and here and there */
             write_numbers(c, i, i + 1, (uint8_t)(round + 60));
         write_numbers(c, 500, 1500, round); /* what is kept is kept once */
+        write_many(c, 0, sectors);          /* many at once, of which few are left */
         assert_true(b.spool.used > used);
         take_all(c, sectors, (uint8_t)(round + 100));
         capture_cut_end(c);
@@ -450,6 +460,38 @@ static void old_content_that_memory_has_no_room_for_goes_to_a_file(void **state)
 {
     (void)state;
     fixture_with(spilled);
+}
+
+static void no_room(void *arg)
+{
+    struct fixture *f = arg;
+    const uint64_t sectors = 2 * REGION_SECTORS;
+    struct capture *c;
+    struct bench b;
+    fixture_captured(f, "data", sectors << SECTOR_SHIFT);
+    bench_open(&b, f);
+    c = bench_capture(&b, 0);
+    saved_free(c->saved);
+    c->saved = saved_new(10 * SECTOR_SIZE);
+    write_numbers(c, 0, sectors, 7);
+    b.spool.budget = b.spool.used;
+    capture_insist(c, true);
+    capture_cut(c, true);
+    assert_int_equal(capture_settle(c, &b.err), 0);
+    write_numbers(c, 0, 10, 8);
+    assert_null(capture_broken(c));
+    write_many(c, 64, 128);
+    assert_non_null(capture_broken(c));
+    assert_non_null(strstr(capture_broken(c)->text, "spool's budget"));
+    capture_cut_end(c);
+    capture_tidy(c);
+    bench_close(&b);
+}
+
+static void a_cut_that_the_spool_has_no_room_for_either_ends(void **state)
+{
+    (void)state;
+    fixture_with(no_room);
 }
 
 /* -- A cut that is outrun -- */
@@ -473,7 +515,6 @@ static void outrun(void *arg)
     for (uint64_t off = 0; off < SAVED_MAX; off += 4 * MIB)
         assert_int_equal(capture_write(c, p, 4 * MIB, off, 0), 0);
     assert_null(capture_broken(c));
-    b.spool.budget = b.spool.used; /* nothing more goes there */
     assert_int_equal(capture_write(c, p, 4 * MIB, SAVED_MAX, 0), 0);
     assert_non_null(capture_broken(c));
     assert_int_equal(capture_write(c, p, 4 * MIB, SAVED_MAX + 4 * MIB, 0), 0);
@@ -482,7 +523,6 @@ static void outrun(void *arg)
     capture_cut_end(c);
     capture_tidy(c);
     assert_int_equal(capture_dirty_bytes(c), size);
-    b.spool.budget = f->config.spool_budget;
     b.catching_up = true;
     bench_cut_ok(&b);
     b.catching_up = false;
@@ -614,6 +654,7 @@ int main(void)
         cmocka_unit_test(no_flush_succeeds_that_waited_for_a_sync_that_failed),
         cmocka_unit_test(old_content_that_memory_has_no_room_for_goes_to_a_file),
         cmocka_unit_test(a_volume_grows_while_it_is_served),
+        cmocka_unit_test(a_cut_that_the_spool_has_no_room_for_either_ends),
         cmocka_unit_test(a_cut_that_is_outrun_ends_and_writes_go_on),
         cmocka_unit_test(a_million_scattered_sectors_take_little_memory),
     };
