@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#define STEP (64 * MIB) /* reserved at once */
+#define STEP (64 * MIB) /* reserved at once, where there is as much */
 
 _Static_assert(SPILL_MAX >> SECTOR_SHIFT <= UINT32_MAX, "places are 32 bits");
 
@@ -22,7 +22,7 @@ static int reserve(struct spill *s, uint64_t end)
     while (s->reserved < end) {
         struct err ignored = ERR_INIT;
         uint64_t got;
-        int res = spool_reserve(s->share, SPOOL_SEAL, STEP, STEP, &got, &ignored);
+        int res = spool_reserve(s->share, SPOOL_SEAL, STEP, end - s->reserved, &got, &ignored);
         if (res == -ERR_CANCELED)
             return -ECANCELED;
         if (res < 0)

@@ -199,6 +199,7 @@ int bench_cut(struct bench *b, const char *label)
                             .config = &b->f->group,
                             .label = label,
                             .catching_up = b->catching_up,
+                            .insist = b->insist,
                             .give_up = &b->give_up};
     return cut_run(&spec, &b->progress, &b->result, &b->err);
 }

@@ -50,7 +50,7 @@ struct bench {
     struct cut_progress progress;
     struct cut_result result;
     struct err err;
-    bool give_up, catching_up;
+    bool give_up, catching_up, insist;
 };
 void bench_open(struct bench *b, struct fixture *f);
 /* Leaves everything as it is, as a daemon that is killed does (but frees memory). */

@@ -191,6 +191,17 @@ static bool is_captured(void *arg, int fd)
     return false;
 }
 
+/* Memory for old content: all it may want, or little or none, so that it goes to the spool. */
+static void give_memory(struct storm *s, unsigned *seed)
+{
+    s->b.insist = true;
+    for (uint16_t i = 0; i < VOLUMES && rand_r(seed) % 2; i++) {
+        struct capture *c = bench_capture(&s->b, i);
+        saved_free(c->saved);
+        c->saved = saved_new((uint64_t)rand_r(seed) % 64 * SECTOR_SIZE);
+    }
+}
+
 static void storm(void *arg)
 {
     struct fixture *f = arg;
@@ -203,6 +214,7 @@ static void storm(void *arg)
     fixture_captured(f, "data", 10 * MIB + 1536);
     fixture_captured(f, "logs", 5 * MIB);
     fixture_volume(f, "old", 4 * MIB);
+    f->config.spool_budget = 4 * GIB;
     replay_init(&s.replay, CAPACITY);
     s.disk.seed = seed;
     s.disk.is_short = is_captured;
@@ -210,6 +222,7 @@ static void storm(void *arg)
     slow_disk_begin(&s.disk, fiber_io());
     bench_open(&s.b, f);
     for (unsigned round = 0; round < ROUNDS; round++) {
+        give_memory(&s, &seed);
         for (unsigned i = 0; i < CLIENTS; i++) {
             clients[i] = (struct client){&s, (unsigned)rand_r(&seed)};
             fibers[i] = fiber_spawn(fiber_io(), "client", client_fiber, &clients[i]);
