@@ -112,6 +112,7 @@ struct config {
     uint64_t export_memory;           /* bytes of requests in flight */
     char export_tls[CONFIG_PATH_MAX]; /* directory of certificates; "": none */
     uint64_t seed_rate;               /* of all groups together; as the group's */
+    unsigned lanes_max;               /* connections to the hub */
     unsigned workers;                 /* 0: as many as processors */
     int compression;                  /* zstd level, 0 stores; CONFIG_LEVEL_AUTO */
     char hub[NAME_MAX_LEN + 1]; /* the peer that groups ship to; "" when there are no groups */

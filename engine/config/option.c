@@ -36,6 +36,9 @@ const struct option options[] = {
      .help =
          "Bytes that the spool may hold: at least 4 times *delta-max*. When it is full, changes "
          "are remembered but not sealed; nothing is lost but the history in between."},
+    {SECTION_SITE, "connections", OPTION_NUMBER, SITE(lanes_max), 0, 1, 8, "4",
+     .help = "Connections to the hub at most. A second one and so on is opened when the link is "
+             "busy, and stays when more gets across with it."},
     {SECTION_SITE, "spool-reserve", OPTION_SIZE, SITE(spool_reserve), 0, 0, 16 * TIB, "1GiB",
      .help = "Bytes of the spool's file system that are left free for others."},
     {SECTION_SITE, "delta-max", OPTION_SIZE, SITE(delta_max), 0, 8 * MIB, DELTA_MAX, "256MiB",

@@ -91,12 +91,22 @@ void offer_unref(struct offer *o)
     free(o);
 }
 
-struct offer *offer_find(struct session *s, const char *group, const struct digest *digest)
+static struct offer *offered_by(const struct session *s, const char *group,
+                                const struct digest *digest)
 {
     for (struct offer *o = s->offers; o; o = o->next)
         if (digest_equal(&o->digest, digest) && strcmp(o->m.group, group) == 0)
             return o;
     return NULL;
+}
+
+struct offer *offer_find(struct session *s, const char *group, const struct digest *digest)
+{
+    struct offer *o = offered_by(s, group, digest);
+    for (const struct session *p = s->hub->sessions; p && !o && s->voyage; p = p->next)
+        if (p != s && !p->done && p->voyage == s->voyage && strcmp(p->peer, s->peer) == 0)
+            o = offered_by(p, group, digest);
+    return o;
 }
 
 static void offer_mark(struct offer *o, uint32_t part)
@@ -295,7 +305,7 @@ static int offer(struct session *s, uint32_t id, struct offer *o, const char *gr
     int rc = offer_prepare(s, o, group, &committed, e);
     if (rc < 0)
         return rc;
-    struct offer *known = committed ? NULL : offer_find(s, group, &o->digest);
+    struct offer *known = committed ? NULL : offered_by(s, group, &o->digest);
     if (known)
         return answer_offer(s, id, known, false, e);
     if (!committed) {
@@ -358,6 +368,15 @@ int ingest_offer(struct session *s, const struct frame_header *h, const Relais__
         rc = session_refuse(s, h->id, e);
     offer_unref(o);
     return rc;
+}
+
+int ingest_join(struct session *s, const Relais__Join *m, struct err *e)
+{
+    if (m->voyage == 0) {
+        (void)err_set(e, ERR_PROTO, "a connection joins no voyage");
+        return session_refuse(s, 0, e);
+    }
+    return end_earlier(s, m->voyage, e);
 }
 
 int ingest_withdraw(struct session *s, const Relais__Withdraw *m, struct err *e)

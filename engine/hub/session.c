@@ -158,6 +158,8 @@ static int dispatch(struct session *s, const struct frame_header *f, struct err 
         return ingest_offer(s, f, m->offer, e);
     case FRAME_Part:
         return ingest_part(s, f, m->part, e);
+    case FRAME_Join:
+        return ingest_join(s, m->join, e);
     case FRAME_Withdraw:
         return ingest_withdraw(s, m->withdraw, e);
     case FRAME_Commit:

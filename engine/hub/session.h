@@ -123,7 +123,7 @@ struct session {
     unsigned job_count;
     struct fiber_cond job_ended;
 
-    uint64_t voyage; /* of the peer's offers; 0: not known */
+    uint64_t voyage; /* of the peer's connections; 0: not known */
     struct offer *offers;
     unsigned offer_count;
     struct partial partials[LINK_PARTS_OPEN];
@@ -193,10 +193,12 @@ int ingest_offer(struct session *s, const struct frame_header *h, const Relais__
                  struct err *e);
 int ingest_part(struct session *s, const struct frame_header *h, const Relais__Part *m,
                 struct err *e);
+int ingest_join(struct session *s, const Relais__Join *m, struct err *e);
 int ingest_withdraw(struct session *s, const Relais__Withdraw *m, struct err *e);
 /* Ends what a connection left half done. */
 void ingest_drop(struct session *s);
 void offer_unref(struct offer *o);
+/* What this connection offered, or another of its voyage. */
 struct offer *offer_find(struct session *s, const char *group, const struct digest *digest);
 /* Looks into the store which parts are there. (waits) */
 int offer_survey(struct session *s, struct offer *o, struct err *e);

@@ -54,7 +54,8 @@
     X(47, PauseState, pause_state, 0)                                                              \
     X(48, Withdraw, withdraw, 0)                                                                   \
     X(50, Resize, resize, 0)                                                                       \
-    X(51, Resized, resized, 0)
+    X(51, Resized, resized, 0)                                                                     \
+    X(58, Join, join, 0)
 
 enum frame_type {
 #define X(number, Type, snake, payload) FRAME_##Type = number,

@@ -10,7 +10,7 @@
 #define DELTA_TABLES   (48 * MIB) /* of an open delta: its index and its runs, while they grow */
 #define SPILLED_SECTOR 96u        /* its places in a table of old content, while that grows */
 #define DELTAS_OF_CUT  2u         /* the one that fills and the one that ends */
-#define HUB_CONN       (2 * MIB)  /* buffers of a connection to the hub */
+#define HUB_CONN       (2 * MIB)  /* buffers of a connection, at either end */
 #define SIZE_UNKNOWN   TIB
 
 /* What zstd needs for a level, roundly: its tables grow with it. */
@@ -45,7 +45,8 @@ void footprint_of(const struct config *c, unsigned workers, const uint64_t *size
         for (unsigned v = 0; v < c->groups[g].volume_count; v++, n++)
             add_volume(out, &c->groups[g].volumes[v], sizes ? sizes[n] : SIZE_UNKNOWN);
     if (c->group_count > 0) {
-        out->sealing = (workers + 2) * slot + (CUTS_MAX + 1 + SHARE_PLACES) * PART_SIZE;
+        out->sealing = (workers + 2) * slot + (CUTS_MAX + 1 + SHARE_PLACES) * PART_SIZE +
+                       c->lanes_max * HUB_CONN;
         out->deltas = cuts * DELTAS_OF_CUT * DELTA_TABLES;
     }
     if (out->exports > 0)

@@ -9,7 +9,6 @@
 
 #define SHIP_AHEAD 4u
 _Static_assert(SHIP_AHEAD <= CHAIN_AHEAD, "a restart knows what may have been sent");
-#define SHIP_PARTS_FLYING 8u /* sent and not yet confirmed stored, of one delta: 32 MiB */
 
 /* Runs until the connection breaks or the fiber is cancelled. (waits) */
 void ship_group(struct shipper *s, struct group *g);

@@ -1,7 +1,7 @@
 #include "ship.h"
 
-#include "bulk.h"
 #include "log.h"
+#include "parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,9 +18,7 @@ struct delta_trip {
     struct manifest m;
     struct chain_delta facts;
     struct call offer;
-    struct call parts[SHIP_PARTS_FLYING];
-    unsigned first, flying; /* of parts, a ring: sent, PartStored outstanding */
-    struct bulk file;
+    struct parts parts;
 };
 
 void pipeline_fail(struct pipeline *p, const struct err *e)
@@ -85,167 +83,6 @@ static void give_offer(struct shipper *s, enum share_class class)
     fiber_wake_all(&s->offer_closed);
 }
 
-/* -- Parts -- */
-
-static int wait_oldest(struct delta_trip *t, struct err *e)
-{
-    struct call *call = &t->parts[t->first];
-    int res = call_wait(call, e);
-    call_end(call);
-    t->first = (t->first + 1) % SHIP_PARTS_FLYING;
-    t->flying--;
-    return res;
-}
-
-struct part_check {
-    uint8_t *buf;
-    uint32_t len;
-    const struct digest *want;
-    bool equal;
-};
-
-static int check_part(void *arg)
-{
-    struct part_check *c = arg;
-    struct digest d;
-    digest_of(&d, c->buf, c->len);
-    c->equal = digest_equal(&d, c->want);
-    return 0;
-}
-
-static int read_part(struct delta_trip *t, uint32_t n, uint8_t *buf, uint32_t len, struct err *e)
-{
-    int res = bulk_read_all(&t->file, buf, len, PART_SIZE, (uint64_t)n * PART_SIZE);
-    if (res < 0 && res != -ECANCELED && t->p->damaged == 0 && !t->p->failed)
-        t->p->damaged = t->rp;
-    return res < 0 ? err_os(e, res, "%s: reading part %" PRIu32, t->path, n) : 0;
-}
-
-/* The hub found a part that differs from its digest. Parts are not digested before they are sent,
- * the hub does that anyway; only now is it asked whether the spool's copy decayed, for then the
- * delta must be sealed anew, or something on the way was at fault, for then it is sent again. */
-static int find_damage(struct delta_trip *t, struct err *e)
-{
-    struct part_check check = {.buf = bufpool_take(&t->p->shipper->parts)};
-    int res = check.buf ? 0 : -ECANCELED;
-    for (uint32_t n = 0; n < t->m.part_count && res == 0; n++) {
-        check.len = manifest_part_len(&t->m, n);
-        check.want = &t->m.parts[n];
-        res = read_part(t, n, check.buf, check.len, e);
-        if (res == 0)
-            res = fio_work(IO_WORK_CPU, check_part, &check);
-        if (res == 0 && !check.equal) {
-            t->p->damaged = t->p->damaged ? t->p->damaged : t->rp;
-            res =
-                err_set(e, ERR_CORRUPT, "%s: part %" PRIu32 " differs from its digest", t->path, n);
-        }
-    }
-    if (check.buf)
-        bufpool_give(&t->p->shipper->parts, check.buf);
-    return res;
-}
-
-/* One piece, in its turn; the last one is answered. */
-static int send_piece(struct delta_trip *t, struct share_part *turn, Relais__Part *part,
-                      const uint8_t *buf, uint32_t piece, bool last, struct err *e)
-{
-    struct share *share = &t->p->shipper->share;
-    struct call *call = &t->parts[(t->first + t->flying) % SHIP_PARTS_FLYING];
-    int res = share_turn(share, turn);
-    if (res < 0)
-        return err_os(e, res, "group %s", t->p->group->chain.group);
-    *call = (struct call){.expect = FRAME_PartStored};
-    res = last ? call_start(caller_of(t), call, FRAME_Part, &part->base, buf, piece, e)
-               : call_send(caller_of(t), FRAME_Part, &part->base, buf, piece, e);
-    share_sent(share, turn,
-               res < 0 ? 0 : FRAME_HEADER_LEN + message_packed_size(&part->base) + piece);
-    return res;
-}
-
-static int send_pieces(struct delta_trip *t, struct share_part *turn, uint32_t n, uint32_t from,
-                       const uint8_t *buf, uint32_t len, struct err *e)
-{
-    Relais__Part part;
-    relais__part__init(&part);
-    part.group = t->p->group->chain.group;
-    part.digest = (ProtobufCBinaryData){DIGEST_LEN, t->facts.digest.b};
-    part.part = n;
-    for (uint32_t at = from; at < len;) {
-        uint32_t piece = share_piece(&t->p->shipper->share);
-        int res;
-        if (piece > len - at)
-            piece = len - at;
-        part.offset = at;
-        res = send_piece(t, turn, &part, buf + at, piece, at + piece == len, e);
-        if (res < 0)
-            return res;
-        at += piece;
-    }
-    t->flying++;
-    return 0;
-}
-
-static int send_part(struct delta_trip *t, uint32_t n, uint32_t from, struct err *e)
-{
-    struct shipper *s = t->p->shipper;
-    uint32_t len = manifest_part_len(&t->m, n);
-    struct share_part turn;
-    uint8_t *buf;
-    int res;
-    if (t->flying == SHIP_PARTS_FLYING) {
-        res = wait_oldest(t, e);
-        if (res < 0)
-            return res;
-    }
-    res = share_begin(&s->share, &turn, &t->p->group->flow);
-    if (res == -EAGAIN)
-        return err_set(e, ERR_AGAIN, "group %s is paused", t->p->group->chain.group);
-    if (res < 0)
-        return err_os(e, res, "group %s", t->p->group->chain.group);
-    buf = bufpool_take(&s->parts);
-    res = buf ? read_part(t, n, buf, len, e)
-              : err_os(e, -ECANCELED, "group %s", t->p->group->chain.group);
-    if (res == 0)
-        res = send_pieces(t, &turn, n, from, buf, len, e);
-    if (buf)
-        bufpool_give(&s->parts, buf);
-    share_end(&s->share, &turn);
-    return res;
-}
-
-static bool is_missing(const Relais__Need *need, uint32_t n)
-{
-    return need->missing.len > n / 8 && (need->missing.data[n / 8] >> (n % 8) & 1) != 0;
-}
-
-/* How much of a part the hub has from an earlier connection. */
-static uint32_t begun(const struct delta_trip *t, uint32_t n)
-{
-    const Relais__Need *need = t->offer.reply.need;
-    for (size_t i = 0; i < need->n_begun; i++)
-        if (need->begun[i]->part == n && need->begun[i]->filled < manifest_part_len(&t->m, n))
-            return need->begun[i]->filled;
-    return 0;
-}
-
-static int send_missing(struct delta_trip *t, struct err *e)
-{
-    const Relais__Need *need = t->offer.reply.need;
-    int res = bulk_open(&t->file, t->path, O_RDONLY | O_CLOEXEC, 0);
-    if (res < 0)
-        return err_os(e, res, "%s", t->path);
-    for (uint32_t n = 0; n < t->m.part_count && res == 0; n++) {
-        if (t->p->failed)
-            return err_set(e, ERR_AGAIN, "group %s: an earlier delta failed",
-                           t->p->group->chain.group);
-        if (is_missing(need, n))
-            res = send_part(t, n, begun(t, n), e);
-    }
-    while (t->flying > 0 && res == 0)
-        res = wait_oldest(t, e);
-    return res;
-}
-
 /* -- Commit -- */
 
 static int wait_commit_turn(struct delta_trip *t, struct err *e)
@@ -299,7 +136,7 @@ static int travel(struct delta_trip *t, struct err *e)
         t->p->commit_turn = t->rp + 1;
         fiber_wake_all(&t->p->turns);
     } else {
-        res = send_missing(t, e);
+        res = parts_send(&t->parts, t->offer.reply.need, e);
         if (res == 0)
             res = commit(t, e);
     }
@@ -315,17 +152,10 @@ static void trip_fiber(void *arg)
     struct delta_trip *t = arg;
     struct err e = ERR_INIT;
     int res = travel(t, &e);
-    /* Before a part was sent it was not ours that the hub found damaged, but its store's. */
-    if (res == -ERR_CORRUPT && t->file.cached >= 0)
-        (void)find_damage(t, &e);
     if (res < 0)
         pipeline_fail(t->p, &e);
-    while (t->flying > 0) {
-        struct err ignored = ERR_INIT;
-        (void)wait_oldest(t, &ignored);
-    }
     call_end(&t->offer);
-    bulk_close_always(&t->file);
+    parts_close(&t->parts);
     manifest_free(&t->m);
     give_offer(t->p->shipper, t->class);
     fiber_wake_all(&t->p->group->chain.changed);
@@ -357,8 +187,13 @@ int trip_start(struct delta_trip **out, struct pipeline *p, uint64_t rp, struct 
     t->p = p;
     t->class = class;
     t->rp = rp;
-    t->file = BULK_CLOSED;
     path_delta(t->path, p->group->chain.dir, rp);
+    t->parts = (struct parts){.p = p,
+                              .rp = rp,
+                              .path = t->path,
+                              .m = &t->m,
+                              .digest = &t->facts.digest,
+                              .file = BULK_CLOSED};
     res = chain_read_manifest(&p->group->chain, t->path, &t->m, &encoded, &t->facts, e);
     if (res == 0) {
         res = send_offer(t, &encoded, e);

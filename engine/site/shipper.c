@@ -30,9 +30,9 @@ static void passenger_fiber(void *arg)
     ship_group(p->shipper, p->group);
 }
 
-static int connect_hub(struct shipper *s, unsigned attempt, struct err *e)
+static int connect_hub(struct shipper *s, struct caller **out, struct err *e)
 {
-    const struct config_addr *to = &s->hub->addrs[attempt % s->hub->addr_count];
+    const struct config_addr *to = &s->hub->addrs[s->attempt % s->hub->addr_count];
     struct io_addr addr = {.port = to->port};
     struct link *link;
     int fd, res;
@@ -42,19 +42,22 @@ static int connect_hub(struct shipper *s, unsigned attempt, struct err *e)
         return err_os(e, fd, "hub %s at %s port %u", s->hub->name, to->host, (unsigned)to->port);
     res = link_tls_connect(&link, fd, s->tls, s->hub->name, HANDSHAKE_NS, e);
     if (res == 0)
-        res = caller_new(&s->caller, link, e);
-    if (res < 0)
-        s->caller = NULL;
+        res = caller_new(out, link, e);
     return res < 0
                ? err_prefix(e, "hub %s at %s port %u", s->hub->name, to->host, (unsigned)to->port)
                : 0;
+}
+
+static int open_lane(void *arg, struct caller **out, struct err *e)
+{
+    return connect_hub(arg, out, e);
 }
 
 static void sample(struct shipper *s)
 {
     memmove(s->samples + 1, s->samples, (SHIPPER_SAMPLES - 1) * sizeof s->samples[0]);
     s->samples[0].at = io_now(fiber_io());
-    s->samples[0].bytes = link_bytes_out(caller_link(s->caller));
+    s->samples[0].bytes = lanes_bytes_out(&s->lanes);
     if (s->sample_count < SHIPPER_SAMPLES)
         s->sample_count++;
 }
@@ -83,6 +86,8 @@ static uint64_t ride(struct shipper *s)
     s->since = io->ops->wall(io);
     io_random(io, &s->voyage, sizeof s->voyage);
     s->voyage |= 1;
+    s->lanes.voyage = s->voyage;
+    lanes_start(&s->lanes, s->caller);
     memset(s->offers, 0, sizeof s->offers);
     s->sample_count = 0;
     set_link_up(s, true);
@@ -104,7 +109,8 @@ static uint64_t ride(struct shipper *s)
         s->error = e;
         log_warn("hub %s: the connection broke: %s", s->hub->name, e.text);
     }
-    uint64_t carried = link_bytes_out(caller_link(s->caller));
+    uint64_t carried = lanes_bytes_out(&s->lanes);
+    lanes_stop(&s->lanes);
     caller_free(s->caller);
     s->caller = NULL;
     free(riders);
@@ -123,10 +129,10 @@ static void shipper_fiber(void *arg)
     struct shipper *s = arg;
     struct io *io = fiber_io();
     uint64_t backoff = BACKOFF_MIN;
-    for (unsigned attempt = 0; !s->stopping && !fiber_cancelled(); attempt++) {
+    for (s->attempt = 0; !s->stopping && !fiber_cancelled(); s->attempt++) {
         struct err e = ERR_INIT;
         uint64_t start = io_now(io);
-        if (connect_hub(s, attempt, &e) == 0) {
+        if (connect_hub(s, &s->caller, &e) == 0) {
             log_notice("hub %s: connected", s->hub->name);
             s->error = (struct err)ERR_INIT;
             uint64_t carried = ride(s);
@@ -135,6 +141,7 @@ static void shipper_fiber(void *arg)
         } else {
             if (e.code != ERR_CANCELED && strcmp(e.text, s->error.text) != 0)
                 log_warn("%s; trying again", e.text);
+            s->caller = NULL;
             s->error = e;
         }
         if (s->stopping || fiber_sleep(jittered(io, backoff)) < 0)
@@ -144,11 +151,12 @@ static void shipper_fiber(void *arg)
 }
 
 void shipper_start(struct shipper *s, const struct config_peer *hub, struct tls *tls,
-                   struct group **groups, size_t count)
+                   struct group **groups, size_t count, unsigned lanes_max)
 {
     *s = (struct shipper){.hub = hub, .tls = tls, .groups = groups, .count = count};
     bufpool_init(&s->parts, PART_SIZE, SHARE_PLACES);
     share_init(&s->share);
+    s->lanes = (struct lanes){.max = lanes_max, .share = &s->share, .open = open_lane, .arg = s};
     if (hub && hub->addr_count > 0 && count > 0)
         s->fiber = fiber_spawn(fiber_io(), "shipper", shipper_fiber, s);
 }

@@ -8,6 +8,7 @@
 
 #include "call.h"
 #include "group.h"
+#include "lanes.h"
 
 #define SHIPPER_OFFERS  12u /* open at once; a hub allows 16 on a connection */
 #define SHIPPER_SAMPLES 11u
@@ -19,6 +20,8 @@ struct shipper {
     size_t count;
     struct bufpool parts; /* read, and waiting for their turn on the link */
     struct share share;
+    struct lanes lanes;
+    unsigned attempt; /* which of the hub's addresses, in turn */
     struct fiber *fiber;
     bool stopping;
     /* The connection; NULL between two. */
@@ -35,9 +38,9 @@ struct shipper {
     unsigned sample_count;
 };
 
-/* groups: borrowed, open. hub NULL: nothing is shipped, ever. */
+/* groups: borrowed, open. lanes_max: connections. hub NULL: nothing is shipped, ever. */
 void shipper_start(struct shipper *s, const struct config_peer *hub, struct tls *tls,
-                   struct group **groups, size_t count);
+                   struct group **groups, size_t count, unsigned lanes_max);
 void shipper_stop(struct shipper *s); /* (waits) */
 /* After a group was paused, resumed, or is to be drained. */
 void shipper_group_changed(struct shipper *s, struct group *g);

@@ -169,7 +169,7 @@ int site_start(struct site *s, struct err *e)
         group_start(s->groups[i]);
     merger_init(&s->merger, s->groups, s->count, &s->spool, s->keys.sign);
     shipper_start(&s->shipper, c->hub[0] ? config_peer(c, c->hub) : NULL, s->keys.tls, s->groups,
-                  s->count);
+                  s->count, c->lanes_max);
     governor_start(&s->governor, c, &s->shipper.share, &s->shop, s->groups, s->count);
     merger_start(&s->merger);
     s->started = true;

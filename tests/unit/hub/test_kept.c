@@ -261,6 +261,53 @@ static void what_is_kept_is_bounded_and_gives_way(void **state)
     hub_run(crowded, NULL);
 }
 
+/* Parts of one delta over three connections, one of which breaks. */
+static void joined(void *arg)
+{
+    struct hub_fixture f;
+    struct test_delta d;
+    uint32_t begun[8];
+    struct err e = ERR_INIT;
+    uint64_t rp;
+    (void)arg;
+    fixture_start(&f, MEMORY, 8);
+    delta_random(&d, 1, NULL, 17);
+    struct caller *c = client(&f, BETHUNE), *side[2] = {client(&f, BETHUNE), client(&f, BETHUNE)};
+    struct caller *stranger = client(&f, BETHUNE), *other = client(&f, LENS);
+    MUST(offer(c, &d, 7, begun, err));
+    for (unsigned i = 0; i < 2; i++) {
+        Relais__Join m;
+        relais__join__init(&m);
+        m.voyage = 7;
+        MUST(call_send(side[i], FRAME_Join, &m.base, NULL, 0, err));
+        MUST(call_send(other, FRAME_Join, &m.base, NULL, 0, err));
+    }
+    MUST(send_range(side[0], &d, 1, 0, part_len(&d, 1), err));
+    MUST(send_range(side[1], &d, 2, 0, 2000000, err));
+    assert_alive(side[1]);
+    /* Who did not join, or is another site, has no part in it. */
+    assert_int_not_equal(send_range(stranger, &d, 3, 0, part_len(&d, 3), &e), 0);
+    assert_int_not_equal(send_range(other, &d, 3, 0, part_len(&d, 3), &e), 0);
+    caller_free(side[1]);
+    for (uint32_t n = 0; n < d.parts; n++)
+        if (n != 1)
+            MUST(send_range(n == 3 ? side[0] : c, &d, n, 0, part_len(&d, n), err));
+    MUST(send_commit(c, &d, err));
+    MUST(ask_head(side[0], &rp, NULL, NULL, err));
+    assert_int_equal(rp, 1);
+    caller_free(c);
+    caller_free(side[0]);
+    caller_free(stranger);
+    caller_free(other);
+    fixture_stop(&f);
+    delta_free(&d);
+}
+static void connections_of_one_voyage_share_a_delta(void **state)
+{
+    (void)state;
+    hub_run(joined, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +316,7 @@ int main(void)
         cmocka_unit_test(only_the_same_delta_is_gone_on_with),
         cmocka_unit_test(it_may_break_again_and_anywhere),
         cmocka_unit_test(what_is_kept_is_bounded_and_gives_way),
+        cmocka_unit_test(connections_of_one_voyage_share_a_delta),
     };
     return cmocka_run_group_tests(tests, hub_keys_make, hub_keys_free);
 }
