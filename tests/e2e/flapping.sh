@@ -32,7 +32,7 @@ mark site records empty
 dd if=/dev/urandom of="$dir/volume" bs=1M count=$((cuts * 4)) conv=notrunc,fsync status=none
 "$bench" wan --tell "$dir/link" set outage blackhole >/dev/null
 cli site mark records --label flapping >/dev/null
-/usr/bin/python3 tests/e2e/flap.py "$dir" "$relais" "$bench" "$cuts" "$seed" >"$dir/flap" || fail "$(cat "$dir/flap")"
+/usr/bin/python3 tests/e2e/flap.py "$dir" "$relais" "$bench" "$cuts" "$seed" "${pid[site]}" >"$dir/flap" || fail "$(cat "$dir/flap")"
 nsenter --net="$dir/link/site" "$relais" -c "$dir/site/relais.conf" restore records@latest vol "$dir/restored" \
     --key "$dir/site/restore.key" >"$dir/site/restore" 2>&1 || { cat "$dir/site/restore"; fail "restore"; }
 same "$dir/volume" "$dir/restored"
