@@ -53,6 +53,10 @@
 /* Parts that pieces are on their way of, on one connection. More than one, so that a group need not
  * wait for the rest of another's part, which on a thin line is half a minute. */
 #define LINK_PARTS_OPEN 6u
+/* Connections to a hub that have not shown a key that it knows, all together and of one address (of
+ * an IPv6 network). Some 700 KiB each. */
+#define HUB_STRANGERS        64u
+#define HUB_STRANGERS_SOURCE 16u
 
 /* NBD. */
 #define NBD_PAYLOAD_MAX   ((uint32_t)(32 * MIB)) /* of a READ or WRITE; the protocol's default */

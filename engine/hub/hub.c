@@ -35,13 +35,7 @@ static void accept_loop(void *arg)
             (void)fiber_sleep(IO_S);
             continue;
         }
-        if (h->live >= h->config->connections_max) {
-            log_warn("hub: connection from %s:%u refused: %u are open, as many as connections-max "
-                     "allows",
-                     from.host, from.port, h->live);
-            fio_close_always(fd);
-            continue;
-        }
+        door_make_room(h, &from);
         session_start(h, fd, &from);
     }
 }
@@ -100,7 +94,7 @@ fail:
 int hub_status(struct hub *h, bool territory, Relais__Status *out, struct err *e)
 {
     out->has_hub = true;
-    out->hub_connections = h->live;
+    out->hub_connections = h->members;
     out->n_hub_groups = 0;
     if (!territory)
         return 0;

@@ -111,6 +111,7 @@ static int greet(struct session *s, struct err *e)
     struct hub *h = s->hub;
     struct frame_header f = {0};
     char name[NAME_MAX_LEN + 1], software[] = "relais " RELAIS_VERSION;
+    uint64_t until = io_now(h->io) + HUB_HANDSHAKE_NS, now;
     int rc = link_tls_accept(&s->link, s->fd, h->tls, HUB_HANDSHAKE_NS, e);
     s->fd = -1;
     if (rc < 0)
@@ -121,7 +122,8 @@ static int greet(struct session *s, struct err *e)
         return err_set(e, ERR_AUTH, "peer %s is not in the configuration", s->peer);
     if (h->sign[s->config - h->config->peers].kind == KEY_SIGN)
         s->sign = &h->sign[s->config - h->config->peers];
-    rc = link_recv(s->link, &f, &s->msg, HUB_HANDSHAKE_NS, e);
+    now = io_now(h->io);
+    rc = link_recv(s->link, &f, &s->msg, now < until ? until - now : 1, e);
     if (rc < 0)
         return rc;
     if (f.type != FRAME_Hello || s->msg.hello->version != HUB_PROTOCOL) {
@@ -133,6 +135,11 @@ static int greet(struct session *s, struct err *e)
                           "update the older of them",
                           s->msg.hello->version, HUB_PROTOCOL);
         return session_refuse(s, f.id, e);
+    }
+    rc = door_pass(s, e);
+    if (rc < 0) {
+        (void)session_refuse(s, f.id, e);
+        return rc;
     }
     Relais__Welcome w;
     (void)snprintf(name, sizeof name, "%s", h->config->name);
@@ -227,7 +234,7 @@ static void session_main(void *arg)
     uint64_t since = io_now(s->hub->io);
     int rc = greet(s, &e);
     if (rc < 0) {
-        log_warn("hub: connection from %s:%u: %s", s->from.host, s->from.port, e.text);
+        door_tell(s, &e);
     } else {
         log_info("hub: %s connected from %s:%u", s->peer, s->from.host, s->from.port);
         s->pulse = fiber_spawn(s->hub->io, "hub-pulse", pulse_main, s);
@@ -253,6 +260,7 @@ static void session_main(void *arg)
     } else {
         fio_close_always(s->fd);
     }
+    door_leave(s);
     if (--s->hub->live == 0) { /* memory is kept for those who use it */
         bufpool_trim(&s->hub->parts);
         bufpool_trim(&s->hub->fetches);
@@ -271,6 +279,8 @@ void session_start(struct hub *h, int fd, const struct io_addr *from)
     s->next = h->sessions;
     h->sessions = s;
     h->live++;
+    h->strangers++;
+    s->stranger = true;
     s->fiber = fiber_spawn(h->io, "hub-session", session_main, s);
 }
 

@@ -3,8 +3,8 @@
  * One fiber reads a connection and does what must stay in order (offers, pieces of parts); what may
  * take long or overtake runs in jobs, a bounded number of fibers per connection: parts that are
  * checked and stored, ranges that are fetched, commits. hub.c owns hubs, session.c connections and
- * jobs, ingest.c offers and parts, partial.c the parts that are on their way in, commit.c moves
- * heads, serve.c reads. */
+ * jobs, door.c connections that are not known yet, ingest.c offers and parts, partial.c the parts
+ * that are on their way in, commit.c moves heads, serve.c reads. */
 #ifndef RELAIS_SESSION_H
 #define RELAIS_SESSION_H
 
@@ -16,7 +16,7 @@
 #include <inttypes.h>
 
 #define HUB_PROTOCOL     1u
-#define HUB_HANDSHAKE_NS (10 * IO_S)
+#define HUB_HANDSHAKE_NS (10 * IO_S) /* TLS and Hello, together */
 #define HUB_IDLE_NS      (10 * IO_S) /* a site pings after 2 s of silence */
 #define HUB_PING_NS      (4 * IO_S)  /* a peer that waits for memory hears of us this often */
 #define HUB_PULSE_NS     (2 * IO_S) /* and one whose frame takes so long; below CALL_PONG_NS by far */
@@ -29,6 +29,7 @@
 #define HUB_FETCHES_MAX  64u          /* of all connections, with a buffer */
 #define HUB_HISTORY_PAGE 200u         /* points in one reply: fits MESSAGE_MAX with full labels */
 #define HUB_KNOWN        8u           /* catalog entries a connection remembers */
+#define HUB_TELL_NS      IO_S         /* strangers have a line in the log this often */
 
 struct session;
 struct job;
@@ -53,7 +54,10 @@ struct hub {
     int listen_fd;
     struct fiber *acceptor;
     struct session *sessions;
-    unsigned live; /* sessions that have not ended */
+    unsigned live; /* sessions that have not ended: */
+    unsigned strangers, members;
+    uint64_t told_at; /* the last line about a stranger */
+    unsigned untold;  /* strangers since that had none */
     struct bufpool parts, fetches;
     struct kept *kept;
     struct fiber_cond session_ended;
@@ -110,6 +114,9 @@ struct session {
     char peer[NAME_MAX_LEN + 1];
     const struct config_peer *config;
     const struct key_public *sign; /* NULL: the peer signs nothing */
+    bool stranger;                 /* has not said Hello under a key that is pinned; otherwise a */
+    bool member;
+    bool leaving; /* a stranger who was sent away */
     bool done;
 
     /* The peer hears of us while a frame of its takes long, a slow store for one; otherwise it
@@ -185,6 +192,19 @@ int session_spawn(struct session *s, const struct job *job, struct err *e);
 /* Checks a name that came over the link. */
 int session_check_name(const char *what, const char *name, struct err *e);
 int session_check_digest(struct digest *out, const ProtobufCBinaryData *in, struct err *e);
+
+/* ---- door.c ---- */
+
+/* Before one more from this address is let in: sends others away where there are too many, and
+ * waits for their memory. (waits) */
+void door_make_room(struct hub *h, const struct io_addr *from);
+/* The stranger is s->config's, and has said Hello: a member from now on. AGAIN: no place is left
+ * for this peer. */
+int door_pass(struct session *s, struct err *e);
+/* The session ends. */
+void door_leave(struct session *s);
+/* Logs why a stranger did not become a member, not more often than people want to read. */
+void door_tell(struct session *s, const struct err *e);
 
 /* ---- ingest.c: handlers return 0, or an error that ends the connection ---- */
 

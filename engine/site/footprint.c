@@ -52,7 +52,7 @@ void footprint_of(const struct config *c, unsigned workers, const uint64_t *size
     if (out->exports > 0)
         out->exports += c->export_memory;
     if (c->has_hub)
-        out->hub = c->hub_memory + c->connections_max * HUB_CONN;
+        out->hub = c->hub_memory + (c->connections_max + HUB_STRANGERS) * HUB_CONN;
     out->total = out->program + out->sealing + out->deltas + out->exports + out->maps + out->hub;
     out->total += out->total / 4;
 }

@@ -210,17 +210,22 @@ void fixture_stop(struct hub_fixture *f)
     assert_int_equal(fio_command(command, 10 * IO_S), 0);
 }
 
-struct caller *client(struct hub_fixture *f, enum who who)
+int try_client(struct hub_fixture *f, enum who who, struct caller **out, struct err *e)
 {
     struct io_addr addr = {0};
     struct link *l = NULL;
-    struct caller *c = NULL;
     memcpy(addr.host, f->config.listen.host, sizeof addr.host);
     addr.port = f->config.listen.port;
     int fd = fio_connect(&addr, 5 * IO_S);
     assert_true(fd >= 0);
-    MUST(link_tls_connect(&l, fd, tls[who], "arras", 5 * IO_S, err));
-    MUST(caller_new(&c, l, err));
+    int rc = link_tls_connect(&l, fd, tls[who], "arras", 5 * IO_S, e);
+    return rc < 0 ? rc : caller_new(out, l, e);
+}
+
+struct caller *client(struct hub_fixture *f, enum who who)
+{
+    struct caller *c = NULL;
+    MUST(try_client(f, who, &c, err));
     return c;
 }
 

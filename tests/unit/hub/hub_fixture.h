@@ -86,6 +86,8 @@ void fixture_stop(struct hub_fixture *f);
 void fixture_restart(struct hub_fixture *f);
 
 struct caller *client(struct hub_fixture *f, enum who who);
+/* One that may be refused. */
+int try_client(struct hub_fixture *f, enum who who, struct caller **out, struct err *e);
 
 /* The following return 0 or the error's negative code; e says more. */
 int send_offer(struct caller *c, const char *group, const struct test_delta *d, bool *committed,
