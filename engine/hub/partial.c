@@ -4,7 +4,8 @@
  *
  * Connections that keep buffers and wait for more could wait for each other for ever. So a buffer
  * is given only when, after that, some order is left in which every connection could get all that
- * it may ask for and finish (the banker's algorithm, with the same claim for all). */
+ * it may ask for and finish (the banker's algorithm, with the same claim for all), in the hub's
+ * memory and in the half of it that one site may use. */
 #include "session.h"
 
 #include <stdio.h>
@@ -17,19 +18,27 @@ static unsigned claim(const struct hub *h)
     return h->parts.max < LINK_PARTS_OPEN ? h->parts.max : LINK_PARTS_OPEN;
 }
 
-/* Whether all can still finish when s gets one more. Buffers of parts that are being stored count
- * as free: they wait for nobody here. */
-static bool safe(const struct session *s)
+/* What the connections of one site may hold: what a stolen one holds for ever, a byte now and then,
+ * is not all. */
+static unsigned share(const struct hub *h)
 {
-    const struct hub *h = s->hub;
-    unsigned keep[LINK_PARTS_OPEN + 1] = {0}, all = claim(h), used = 1, left;
-    for (const struct session *p = h->sessions; p; p = p->next) {
+    return h->parts.max / 2 > claim(h) ? h->parts.max / 2 : claim(h);
+}
+
+/* Whether all connections, or those of s's site, can still finish with so many buffers when s gets
+ * one more. Buffers of parts that are being stored count as free: they wait for nobody here. */
+static bool all_can_finish(const struct session *s, bool of_site, unsigned buffers)
+{
+    unsigned keep[LINK_PARTS_OPEN + 1] = {0}, all = claim(s->hub), used = 1, left;
+    for (const struct session *p = s->hub->sessions; p; p = p->next) {
+        if (of_site && strcmp(p->peer, s->peer) != 0)
+            continue;
         keep[p->partial_count + (p == s ? 1 : 0)]++;
         used += p->partial_count;
     }
-    if (used > h->parts.max)
+    if (used > buffers)
         return false;
-    left = h->parts.max - used;
+    left = buffers - used;
     for (unsigned n = all; n > 0; n--) {
         if (keep[n] == 0)
             continue;
@@ -38,6 +47,13 @@ static bool safe(const struct session *s)
         left += n * keep[n];
     }
     return true;
+}
+
+/* Both look at those that keep most first: so there is one order that does for both. */
+static bool safe(const struct session *s)
+{
+    const struct hub *h = s->hub;
+    return all_can_finish(s, false, h->parts.max) && all_can_finish(s, true, share(h));
 }
 
 /* ---- beginnings that are kept ---- */
@@ -238,4 +254,5 @@ void partial_keep_all(struct session *s)
         offer_unref(p->offer);
         partial_end(s, p);
     }
+    fiber_wake_all(&s->hub->parts.freed); /* a buffer that is kept is one that may be had */
 }

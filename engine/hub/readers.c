@@ -95,15 +95,18 @@ static int check_group(struct session *s, const char *site, const char *group, s
     return rc;
 }
 
-static int check_room(const char *site, const char *group, const struct batch *last, uint32_t len,
-                      struct err *e)
+/* Half of the room is for the site alone: whoever may read its group could fill the rest. */
+static int check_room(const struct session *s, const char *site, const char *group,
+                      const struct batch *last, uint32_t len, struct err *e)
 {
-    if (last->number < WRAPS_BATCHES && last->total + len <= WRAPS_TOTAL_MAX)
+    unsigned part = strcmp(s->peer, site) == 0 ? 1 : 2;
+    if (last->number < WRAPS_BATCHES / part && last->total + len <= WRAPS_TOTAL_MAX / part)
         return 0;
     return err_set(e, ERR_LIMIT,
                    "%s/%s: %" PRIu64 " batches of %" PRIu64 " bytes of wraps for readers that came "
-                   "later are stored, as much as may be",
-                   site, group, last->number, last->total);
+                   "later are stored, as much as may be%s",
+                   site, group, last->number, last->total,
+                   part > 1 ? " from others than the site" : "");
 }
 
 /* The object first, then the entry that names it: what a crash leaves in between is repeated under
@@ -121,7 +124,7 @@ static int append(struct session *s, const char *site, const char *group, struct
     for (unsigned i = 0; i < TRIES; i++) {
         rc = last_of(s, site, log, &from, &last, e);
         if (rc == 0)
-            rc = check_room(site, group, &last, b->len, e);
+            rc = check_room(s, site, group, &last, b->len, e);
         if (rc == 0 && i == 0)
             rc = store->ops->put(store, site, name, payload, b->len, e);
         if (rc < 0)

@@ -1,6 +1,7 @@
 #include "footprint.h"
 
 #include "fiber.h"
+#include "level.h"
 #include "region.h"
 #include "share.h"
 #include "workshop.h"
@@ -16,6 +17,8 @@
 /* What zstd needs for a level, roundly: its tables grow with it. */
 static uint64_t seal_memory(int level)
 {
+    if (level == CONFIG_LEVEL_AUTO)
+        level = LEVEL_MOST;
     return (uint64_t)(level + 2) * MIB;
 }
 

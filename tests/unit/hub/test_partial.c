@@ -259,6 +259,57 @@ static void connections_that_keep_buffers_and_want_more_all_finish(void **state)
     hub_run(starved, NULL);
 }
 
+/* Another site ships, while one keeps all the buffers that it gets. */
+static void other_site(void *arg)
+{
+    struct crowd *w = arg;
+    struct err e = ERR_INIT;
+    struct caller *c = client(w->f, LENS);
+    w->ok = send_all(c, w->d, &e) == 0;
+    if (!w->ok)
+        print_error("%s\n", e.text);
+    caller_free(c);
+}
+
+static void hoarding(void *arg)
+{
+    struct hub_fixture f;
+    struct test_delta d, of_lens;
+    struct caller *c[2];
+    static uint8_t plain[MIB];
+    struct spec_extent x = {0, 0, EXTENT_SECTORS, plain};
+    struct spec s = {.site = "lens", .rp = 1, .extents = &x, .extent_count = 1};
+    (void)arg;
+    s.sign = sign_key(LENS);
+    fill_random(plain, sizeof plain, 3);
+    delta_make(&of_lens, &s);
+    delta_random(&d, 1, NULL, 4 * LINK_PARTS_OPEN + 1);
+    fixture_start(&f, (LINK_PARTS_OPEN + 2) * PART_SIZE, 8); /* what is the least */
+    struct crowd lens = {&f, &of_lens, NULL, false};
+    for (unsigned i = 0; i < 2; i++) {
+        c[i] = client(&f, BETHUNE);
+        MUST(send_offer(c[i], "records", &d, NULL, NULL, err));
+        begin_many(c[i], &d, i == 0 ? LINK_PARTS_OPEN : 2);
+        (void)fiber_sleep(IO_S / 5);
+    }
+    uint64_t began = io_now(fiber_io());
+    lens.fiber = fiber_spawn(fiber_io(), "lens", other_site, &lens);
+    fiber_join(lens.fiber);
+    assert_true(lens.ok);
+    /* Not only when the pieces that do not come are given up. */
+    assert_true(io_now(fiber_io()) - began < 5 * IO_S);
+    for (unsigned i = 0; i < 2; i++)
+        caller_free(c[i]);
+    fixture_stop(&f);
+    delta_free(&d);
+    delta_free(&of_lens);
+}
+static void one_site_cannot_keep_all_memory_from_the_others(void **state)
+{
+    (void)state;
+    hub_run(hoarding, NULL);
+}
+
 static void no_memory(void *arg)
 {
     struct hub_fixture f;
@@ -335,6 +386,7 @@ int main(void)
         cmocka_unit_test(pieces_of_several_parts_may_come_by_turns),
         cmocka_unit_test(more_parts_at_once_than_may_be_end_the_connection),
         cmocka_unit_test(connections_that_keep_buffers_and_want_more_all_finish),
+        cmocka_unit_test(one_site_cannot_keep_all_memory_from_the_others),
         cmocka_unit_test(a_peer_that_must_wait_for_memory_keeps_its_connection),
         cmocka_unit_test(what_is_withdrawn_leaves_its_place_to_others),
     };

@@ -210,12 +210,44 @@ static void what_a_group_takes_of_them_is_bounded(void **state)
     hub_run(flooding, NULL);
 }
 
+/* LENS may read, so it may append: as much as it can. */
+static void filling(void *arg)
+{
+    struct world w;
+    struct err e = ERR_INIT;
+    uint32_t len = WRAPS_BATCH_MAX / WRAPS_ENTRY_LEN * WRAPS_ENTRY_LEN;
+    uint8_t *batch = err_calloc(1, len);
+    unsigned taken = 0;
+    (void)arg;
+    world_start(&w);
+    world_open(&w);
+    struct caller *lens = client(&w.f, LENS), *bethune = client(&w.f, BETHUNE);
+    while (put(lens, "records", LENS, batch, len, KEY_FP_LEN, &e) == 0) {
+        batch[0]++;
+        taken++;
+        assert_true(taken < WRAPS_BATCHES);
+    }
+    assert_int_equal(e.code, ERR_LIMIT);
+    assert_true(taken > 0);
+    MUST(put(bethune, "records", DOUAI, batch, len, KEY_FP_LEN, err));
+    caller_free(lens);
+    caller_free(bethune);
+    free(batch);
+    world_stop(&w);
+}
+static void a_reader_that_appends_without_end_leaves_room_for_the_site(void **state)
+{
+    (void)state;
+    hub_run(filling, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_can_read_lets_others_read),
         cmocka_unit_test(nonsense_from_those_who_may_append_harms_nobody),
         cmocka_unit_test(only_who_may_read_may_append_and_only_wraps),
+        cmocka_unit_test(a_reader_that_appends_without_end_leaves_room_for_the_site),
         cmocka_unit_test(what_a_group_takes_of_them_is_bounded),
     };
     return cmocka_run_group_tests(tests, hub_keys_make, hub_keys_free);
