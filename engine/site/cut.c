@@ -166,6 +166,7 @@ static int open_when_space(struct cut *c, uint64_t rp, struct err *e)
                                              !(c->cutting && c->spec->indexes->captures));
     int res;
     while ((res = open_stretch(c, rp, e)) == -ERR_SPACE && may_wait && !c->failed) {
+        c->progress->no_space = *e;
         c->progress->waiting_for_space = true;
         if (fiber_wait(&spool->freed, SPACE_POLL) == -ECANCELED) {
             res = err_os(e, -ECANCELED, "group %s", c->spec->chain->group);

@@ -35,6 +35,7 @@ struct cut_progress {
     uint64_t done, total; /* bytes of the volumes looked at */
     uint64_t began;       /* to look at them, monotonic */
     bool frozen, waiting_for_space;
+    struct err no_space; /* why it waits for space */
 };
 
 struct cut_result {

@@ -530,10 +530,26 @@ static char *priority_word(const struct group *g)
     return (char *)(uintptr_t)words[g->flow.class];
 }
 
-void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out)
+/* What is wrong, the worst first: a disk, the history, room to seal, sealing, shipping. */
+static const char *error_text(const struct group *g)
 {
     const struct err *failed = failed_volume(g);
-    const struct err *error = failed ? failed : g->broken.code != ERR_OK ? &g->broken : &g->error;
+    if (failed)
+        return failed->text;
+    if (g->broken.code != ERR_OK)
+        return g->broken.text;
+    if (g->progress.waiting_for_space)
+        return g->progress.no_space.text;
+    if (g->error.code != ERR_OK)
+        return g->error.text;
+    if (g->link_up && !group_held(g) && g->refused.code != ERR_OK &&
+        g->refused_at == g->chain.committed.rp)
+        return g->refused.text;
+    return "";
+}
+
+void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out)
+{
     uint64_t bytes, rps;
     struct digest tip;
     int64_t cut;
@@ -542,7 +558,7 @@ void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out)
     chain_tip(&g->chain, &tip, &cut);
     out->group = g->chain.group;
     out->state = (char *)(uintptr_t)state_word(g, rps);
-    out->error = (char *)(uintptr_t)(error->code != ERR_OK ? error->text : "");
+    out->error = (char *)(uintptr_t)error_text(g);
     out->sealed_rp = chain_tip_rp(&g->chain);
     out->sealed_cut = cut;
     out->committed_rp = g->chain.committed.rp;

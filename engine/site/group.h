@@ -69,6 +69,8 @@ struct group {
     struct share_flow flow; /* flow.rush: it is drained */
     bool link_up, shipping;
     struct err broken;           /* why nothing is shipped */
+    struct err refused;          /* why shipping failed last; it is tried again */
+    uint64_t refused_at;         /* what was committed then */
     struct chain_committed head; /* what to adopt */
     bool adopt, damaged;
     uint64_t damaged_rp;

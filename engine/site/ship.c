@@ -118,6 +118,8 @@ static void note_error(struct group *g, int res, unsigned tries, const struct er
         fiber_wake_all(&g->chain.changed);
     } else {
         log_warn("group %s: shipping: %s; trying again", g->chain.group, e->text);
+        g->refused = *e;
+        g->refused_at = g->chain.committed.rp;
     }
 }
 

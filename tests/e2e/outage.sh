@@ -84,6 +84,7 @@ if [ $small = yes ]; then
     dd if=/dev/zero of="$dir/store/filler" bs=1M status=none 2>/dev/null || true
     write_for 3 5
     [ "$(status_of '.groups[0].lag_bytes')" -gt 0 ] || fail "the hub took deltas that it cannot store"
+    [[ "$(status_of '.groups[0].error')" = *"No space left"* ]] || fail "the status does not say why the hub takes nothing"
     rm "$dir/store/filler"
     await 60 "the hub has room again" drained
     keep_point store
@@ -91,7 +92,8 @@ if [ $small = yes ]; then
     echo "-- somebody fills the spool's file system"
     dd if=/dev/zero of="$dir/site/spool/filler" bs=1M status=none 2>/dev/null || true
     write_for 4 6
-    await 15 "the status says so" eval '[ "$(status_of ".groups[0].state")" = spool-full ]'
+    await 15 "the status says so, and why" eval \
+        '[[ "$(status_of ".groups[0] | .state + \": \" + .error")" = "spool-full: "*"$dir/site/spool"* ]]'
     write_for 2 7
     rm "$dir/site/spool/filler"
     await 60 "sealing goes on" drained

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,6 +79,50 @@ static void after_an_outage_every_rp_arrives_in_order(void **state)
 {
     (void)state;
     with_territory(outage);
+}
+
+/* The hub's objects cannot be written: a file is where their directory was. */
+static void store_fails(struct territory_fixture *t, bool fails)
+{
+    char objects[160], away[170];
+    (void)snprintf(objects, sizeof objects, "%s/sites/bethune/objects", t->store_dir);
+    (void)snprintf(away, sizeof away, "%s-away", objects);
+    if (!fails) {
+        assert_int_equal(unlink(objects), 0);
+        assert_int_equal(rename(away, objects), 0);
+        return;
+    }
+    assert_int_equal(rename(objects, away), 0);
+    int fd = open(objects, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    (void)close(fd);
+}
+
+static void refused(void *arg)
+{
+    struct territory_fixture *t = arg;
+    uint64_t end = io_now(fiber_io()) + PATIENCE;
+    hub_up(t);
+    site_up(t);
+    (void)mark(t, "", true);
+    store_fails(t, true);
+    (void)mark(t, "", false);
+    while (*group_of(t)->error == '\0' && io_now(fiber_io()) < end)
+        (void)fiber_sleep(20 * IO_MS);
+    assert_non_null(strstr(group_of(t)->error, "objects"));
+    assert_int_equal(group_of(t)->committed_rp, 1);
+    store_fails(t, false);
+    await_state(t, "idle");
+    assert_int_equal(group_of(t)->committed_rp, 2);
+    assert_string_equal(group_of(t)->error, "");
+    site_stop(t->site);
+    hub_down(t);
+}
+
+static void the_status_says_why_the_hub_takes_nothing(void **state)
+{
+    (void)state;
+    with_territory(refused);
 }
 
 static void lost_state(void *arg)
@@ -358,6 +403,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_committed_has_left_the_spool),
         cmocka_unit_test(after_an_outage_every_rp_arrives_in_order),
+        cmocka_unit_test(the_status_says_why_the_hub_takes_nothing),
         cmocka_unit_test(a_site_that_lost_its_state_goes_on_from_the_hubs),
         cmocka_unit_test(a_state_from_a_backup_goes_on_from_the_hubs),
         cmocka_unit_test(a_hub_that_rolled_history_back_is_found_out),
