@@ -27,9 +27,9 @@ def run(argv, **more):
 
 class Territory:
     """`groups`: the text of the site's [group] and [volume] sections; `prefix`: by who, the first words
-    of the command that starts a daemon where it is to live."""
+    of the command that starts a daemon where it is to live; `options`: more lines for the site's [site]."""
 
-    def __init__(self, build, root, groups, spool_budget="8GiB", address="127.0.0.1", prefix=None):
+    def __init__(self, build, root, groups, spool_budget="8GiB", address="127.0.0.1", prefix=None, options=""):
         self.relais = os.path.join(build, "tools/relais")
         self.daemon = os.path.join(build, "engine/daemon/relaisd")
         self.root = root
@@ -48,7 +48,7 @@ class Territory:
             text = (f"[site]\nname = {who}\nstate = {d}/state\nspool = {d}/spool\ncontrol = {d}/control\n"
                     f"link-key = {d}/link.key\nsign-key = {d}/sign.key\nhash-key = {d}/hash.key\n")
             if who == "site":
-                text += f"spool-budget = {spool_budget}\nhub = hub\nreaders = {words['site', 'restore']}\n"
+                text += f"spool-budget = {spool_budget}\nhub = hub\nreaders = {words['site', 'restore']}\n{options}"
             text += f"[peer {other}]\nlink-key = {words[other, 'link']}\nsign-key = {words[other, 'sign']}\n"
             if who == "site":
                 text += f"address = {address}:{port}\n{groups}"
@@ -72,7 +72,8 @@ class Territory:
         give_up(f"the daemons did not connect; logs in {self.root}")
 
     def start_one(self, who):
-        with open(os.path.join(self.root, who, "log"), "w") as log:
+        """The daemon's process."""
+        with open(os.path.join(self.root, who, "log"), "a") as log:
             argv = self.prefix.get(who, []) + [self.daemon, "-c", self.conf[who]]
             self.procs.append(subprocess.Popen(argv, stderr=log))
         deadline = time.monotonic() + 20
@@ -81,6 +82,13 @@ class Territory:
             if time.monotonic() > deadline:
                 give_up(f"the {who} did not start; logs in {self.root}")
             time.sleep(0.02)
+        return self.procs[-1]
+
+    def kill(self, proc):
+        """As a power cut would end it."""
+        proc.kill()
+        proc.wait()
+        self.procs.remove(proc)
 
     def status(self):
         done = subprocess.run([self.relais, "-c", self.conf["site"], "status", "--json"],
@@ -88,7 +96,7 @@ class Territory:
         return done.stdout
 
     def cli(self, *args):
-        return run([self.relais, "-c", self.conf["site"], *args])
+        return run(self.prefix.get("site", []) + [self.relais, "-c", self.conf["site"], *args])
 
     def cut(self, group="records"):
         """Seconds until a recovery point of now is committed."""
