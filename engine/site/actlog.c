@@ -44,6 +44,8 @@ struct actlog {
     struct rounds rounds;
     struct heater *heaters;
     uint64_t grow_to; /* bytes; 0: it does not grow */
+    int grow_error;   /* why it did not; how often it did not */
+    unsigned grow_fails;
     void (*grown)(void *arg);
     void *grown_arg;
 };
@@ -396,10 +398,23 @@ static int grow(struct actlog *a, uint64_t size)
     return 0;
 }
 
+/* Whoever heats in the same round, or later, must not pay for a growth that fails: the place of the
+ * new blocks may be where the disk is full. */
 static int one_round(void *arg)
 {
     struct actlog *a = arg;
-    return a->grow_to > a->size ? grow(a, a->grow_to) : write_changed(a);
+    int res;
+    if (a->grow_to <= a->size)
+        return write_changed(a);
+    res = grow(a, a->grow_to);
+    if (res == 0 || (res == -ECANCELED && fiber_cancelled()))
+        return res;
+    for (uint32_t i = blocks_of(a->regions); i < a->blocks; i++)
+        a->changed[i] = 0;
+    a->grow_to = 0;
+    a->grow_error = res;
+    a->grow_fails++;
+    return write_changed(a);
 }
 
 int actlog_sync(struct actlog *a)
@@ -409,18 +424,22 @@ int actlog_sync(struct actlog *a)
 
 int actlog_grow(struct actlog *a, uint64_t size, void (*grown)(void *arg), void *arg)
 {
+    unsigned fails = a->grow_fails;
     int res = 0;
     ASSERT(size <= VOLUME_MAX);
     a->grown = grown;
     a->grown_arg = arg;
-    if (size > a->grow_to)
-        a->grow_to = size;
     /* A round that was under way already does not count. */
-    while (res == 0 && a->size < size)
+    while (res == 0 && a->size < size && a->grow_fails == fails) {
+        if (size > a->grow_to) /* another's, which was cancelled, took it back */
+            a->grow_to = size;
         res = actlog_sync(a);
+    }
     if (a->grow_to == size)
         a->grow_to = 0;
-    return a->size >= size ? 0 : res;
+    if (a->size >= size)
+        return 0;
+    return a->grow_fails != fails ? a->grow_error : res;
 }
 
 uint64_t actlog_size(const struct actlog *a)

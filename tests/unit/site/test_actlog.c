@@ -216,7 +216,16 @@ static struct {
     int fail_syncs;
     int fail_at; /* the one of this number fails; 0: none */
     unsigned syncs;
+    uint64_t full_at; /* nothing goes behind this place of a file; 0: there is room */
 } disk;
+
+static void bounded_write(struct io *io, struct io_req *req, int fd, const void *buf, size_t len,
+                          uint64_t off)
+{
+    if (disk.full_at > 0 && off + len > disk.full_at)
+        fd = -1; /* EBADF, for want of a disk that is full */
+    disk.real->write(io, req, fd, buf, len, off);
+}
 
 static void count_sync(struct io *io, struct io_req *req, int fd, bool data_only)
 {
@@ -235,7 +244,9 @@ static void watch(struct io *io)
     disk.real = io->ops;
     disk.ops = *io->ops;
     disk.ops.sync = count_sync;
+    disk.ops.write = bounded_write;
     disk.fail_syncs = 0;
+    disk.full_at = 0;
     disk.syncs = 0;
     io->ops = &disk.ops;
 }
@@ -472,6 +483,36 @@ static void growing_that_fails_leaves_all_as_it_was(void **state)
     with_scene(growing_fails);
 }
 
+/* A guest's write must not fail because the volume was to grow and the disk of the log is full. */
+static void growing_finds_no_room(void *arg)
+{
+    struct scene *s = arg;
+    const struct scene *seen = s;
+    struct heating h = {s, 7, 1};
+    struct fiber *heater;
+    open_log(s, SMALL, false);
+    cool_all(s);
+    watch(fiber_io());
+    disk.full_at = 2 * BLOCK;
+    heater = fiber_spawn(fiber_io(), "heat", heat_fiber, &h);
+    assert_int_equal(actlog_grow(s->log, SIZE, note_growth, &seen), -EBADF);
+    fiber_join(heater);
+    assert_int_equal(h.res, 0); /* in the same round as the growing */
+    assert_int_equal(actlog_heat(s->log, 100, 1), 0);
+    assert_int_equal(actlog_regions(s->log), SMALL_REGIONS);
+    reopen(s, SMALL);
+    assert_true(actlog_is_hot(s->log, 7, 1) && actlog_is_hot(s->log, 100, 1));
+    disk.full_at = 0;
+    assert_int_equal(actlog_grow(s->log, SIZE, note_growth, &seen), 0);
+    actlog_close(s->log);
+}
+
+static void where_there_is_no_room_to_grow_writes_go_on(void **state)
+{
+    (void)state;
+    with_scene(growing_finds_no_room);
+}
+
 /* Any mixture of the file before and after, opened at either size. */
 static void growing_is_cut_off(void *arg)
 {
@@ -523,6 +564,7 @@ int main(void)
         cmocka_unit_test(a_power_cut_loses_no_hot_region),
         cmocka_unit_test(a_volume_that_grows_in_service_is_hot_where_it_is_new),
         cmocka_unit_test(growing_that_fails_leaves_all_as_it_was),
+        cmocka_unit_test(where_there_is_no_room_to_grow_writes_go_on),
         cmocka_unit_test(a_power_cut_while_it_grows_loses_no_hot_region),
         cmocka_unit_test(the_largest_volume_has_a_small_log),
     };
