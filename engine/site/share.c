@@ -94,7 +94,9 @@ static struct share_part *next_piece(const struct share *s, uint64_t now, uint64
             continue;
         for (const struct share_part *q = s->parts; q != p && s->width == 1; q = q->next)
             first = first && !(q->flow == p->flow && q->state == SHARE_WANTS_PIECE);
-        if (!first) /* a group's parts go one after the other: fewer are open at the hub */
+        /* A group's parts go one after the other: fewer are open at the hub. But one that was begun
+         * before an older one had been read may not wait for all of it. */
+        if (!first && !stale(p, now))
             continue;
         if (!best || before(p, best, now))
             best = p;

@@ -195,6 +195,42 @@ static void nobody_starves(void **state)
     assert_true(s[8].flow.sent > 600 * 10 * MBIT / 300); /* by weight 1/129 */
 }
 
+/* The small part of the next delta is read sooner than the large one before it, and begun sooner.
+ */
+struct late {
+    struct sender *s;
+    struct share_flow *flow;
+    uint64_t read; /* time it takes to be read */
+};
+
+static void late_fiber(void *arg)
+{
+    struct late *w = arg;
+    struct line *l = w->s->line;
+    struct share_part p;
+    assert_int_equal(share_begin(&l->share, &p, w->flow), 0);
+    assert_int_equal(fiber_sleep(w->read), 0);
+    send_one(w->s, &p);
+    share_end(&l->share, &p);
+}
+
+static void what_is_begun_goes_on_beside_a_long_part_of_the_same_group(void **state)
+{
+    struct line l;
+    struct sender big = {.line = &l, .part = PART_SIZE}, small = {.line = &l, .part = 200 * KIB};
+    struct late first = {&big, &big.flow, IO_S}, second = {&small, &big.flow, 0};
+    struct fiber *f[2];
+    (void)state;
+    line_init(&l, MBIT / 4, 3600 * IO_S); /* the large one takes two minutes */
+    f[0] = fiber_spawn(&l.h.io, "big", late_fiber, &first);
+    f[1] = fiber_spawn(&l.h.io, "small", late_fiber, &second);
+    hand_run(&l.h);
+    fiber_join(f[0]);
+    fiber_join(f[1]);
+    line_done(&l);
+    assert_true(small.worst_wait < SHARE_STALE_NS + IO_S);
+}
+
 static void a_group_cannot_save_up_for_later(void **state)
 {
     struct line l;
@@ -364,6 +400,7 @@ int main(void)
         cmocka_unit_test(an_urgent_group_waits_for_a_piece_and_not_for_a_part),
         cmocka_unit_test(many_lesser_groups_leave_room_for_an_urgent_one),
         cmocka_unit_test(nobody_starves),
+        cmocka_unit_test(what_is_begun_goes_on_beside_a_long_part_of_the_same_group),
         cmocka_unit_test(a_group_cannot_save_up_for_later),
         cmocka_unit_test(a_rate_is_kept_to_a_hundredth),
         cmocka_unit_test(after_a_pause_there_is_no_burst),
