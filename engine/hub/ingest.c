@@ -517,12 +517,15 @@ static int check_piece(struct session *s, const struct frame_header *h, const Re
                        "part %" PRIu32 " of %" PRIu32 " bytes: piece of %" PRIu32 " at %" PRIu32,
                        m->part, len, h->payload_len, m->offset);
     const struct partial *p = partial_find(s, o, m->part);
-    uint32_t due = p ? p->filled : 0;
-    if (m->offset != due && (p || !kept_resume(s, o, m->part, m->offset)))
+    uint32_t part = m->part, offset = m->offset, due = p ? p->filled : 0;
+    rc = offset == due ? 0 : p ? -ERR_NOENT : kept_resume(s, o, part, offset, e);
+    if (rc == -ERR_NOENT)
         return err_set(e, ERR_PROTO,
                        "part %" PRIu32 ": piece at %" PRIu32 " where %" PRIu32
                        " was due: pieces of a part come in order",
-                       m->part, m->offset, due);
+                       part, offset, due);
+    if (rc < 0)
+        return rc;
     *out = o;
     return 0;
 }

@@ -221,24 +221,39 @@ void partial_excuse(struct session *s, uint64_t ns)
     }
 }
 
-struct partial *kept_resume(struct session *s, struct offer *o, uint32_t part, uint32_t offset)
+/* Its place in the list, or the list's end. */
+static struct kept **kept_find(struct session *s, const struct offer *o, uint32_t part)
 {
     struct kept **at = &s->hub->kept;
-    struct partial *p = s->partials;
     while (*at && (!is_of(*at, s, o) || (*at)->part != part))
         at = &(*at)->next;
-    /* Waiting here with a buffer in hand could be for ever: then rather all of the part again. */
-    if (!*at || (*at)->filled < offset || s->partial_count == claim(s->hub) || !safe(s))
-        return NULL;
+    return at;
+}
+
+/* What is kept gives way to whoever needs its buffer, so that waiting for it keeps nothing from
+ * anybody. */
+int kept_resume(struct session *s, struct offer *o, uint32_t part, uint32_t offset, struct err *e)
+{
+    struct kept **at = kept_find(s, o, part);
+    struct partial *p = s->partials;
+    int rc = 0;
+    if (!*at || (*at)->filled < offset || s->partial_count == claim(s->hub))
+        return -ERR_NOENT;
+    o->refs++; /* as in partial_begin */
+    while (rc == 0 && *(at = kept_find(s, o, part)) && !safe(s))
+        rc = session_wait(s, &s->hub->parts.freed, e);
+    if (rc < 0 || !*at) {
+        offer_unref(o);
+        return rc < 0 ? rc : -ERR_NOENT;
+    }
     while (p->buf)
         p++;
-    o->refs++;
     *p = (struct partial){.offer = o, .part = part, .len = manifest_part_len(&o->m, part)};
     p->buf = kept_unlist(at);
     p->filled = offset;
     p->since = io_now(s->hub->io);
     s->partial_count++;
-    return p;
+    return 0;
 }
 
 void partial_keep_all(struct session *s)

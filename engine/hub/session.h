@@ -245,8 +245,9 @@ void partial_excuse(struct session *s, uint64_t ns);
 void partial_keep_all(struct session *s);
 /* What is kept of this offer's parts: at most LINK_PARTS_OPEN, into out. Returns their number. */
 unsigned kept_list(const struct session *s, const struct offer *o, Relais__PartBegun *out);
-/* Goes on with a part from `offset`. NULL: not so much of it is kept, or not any more. */
-struct partial *kept_resume(struct session *s, struct offer *o, uint32_t part, uint32_t offset);
+/* Goes on with a part from `offset`. Errors: NOENT (without a text: not so much of it is kept, or
+ * not any more), NET, CANCELED. (waits) */
+int kept_resume(struct session *s, struct offer *o, uint32_t part, uint32_t offset, struct err *e);
 /* Frees what is older than HUB_KEPT_NS. */
 void kept_expire(struct hub *h);
 void kept_free(struct hub *h);

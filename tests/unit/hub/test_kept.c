@@ -308,6 +308,54 @@ static void connections_of_one_voyage_share_a_delta(void **state)
     hub_run(joined, NULL);
 }
 
+struct rest {
+    struct caller *c;
+    struct test_delta *d;
+    const uint32_t *begun;
+};
+
+static void finish_fiber(void *arg)
+{
+    const struct rest *r = arg;
+    finish(r->c, r->d, r->begun);
+}
+
+/* Another connection has a part on its way, and the memory is the least that a hub has. */
+static void pressed(void *arg)
+{
+    struct hub_fixture f;
+    struct test_delta d;
+    uint32_t begun[4], its[4];
+    (void)arg;
+    fixture_start(&f, LINK_PARTS_OPEN * PART_SIZE, 8);
+    delta_random(&d, 1, NULL, 9);
+    struct caller *c = client(&f, BETHUNE), *other = client(&f, BETHUNE);
+    MUST(offer(c, &d, 7, begun, err));
+    MUST(send_range(c, &d, 0, 0, 1000000, err));
+    assert_alive(c);
+    caller_free(c);
+    MUST(offer(other, &d, 0, its, err));
+    MUST(send_range(other, &d, 1, 0, 1000, err));
+    assert_alive(other);
+    c = client(&f, BETHUNE);
+    MUST(offer(c, &d, 8, begun, err));
+    assert_int_equal(begun[0], 1000000);
+    struct rest rest = {c, &d, begun};
+    struct fiber *fiber = fiber_spawn(fiber_io(), "finish", finish_fiber, &rest);
+    (void)fiber_sleep(200 * IO_MS);
+    MUST(send_range(other, &d, 1, 1000, part_len(&d, 1), err));
+    fiber_join(fiber);
+    caller_free(other);
+    caller_free(c);
+    fixture_stop(&f);
+    delta_free(&d);
+}
+static void to_go_on_waits_for_memory_as_to_begin_does(void **state)
+{
+    (void)state;
+    hub_run(pressed, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +364,7 @@ int main(void)
         cmocka_unit_test(only_the_same_delta_is_gone_on_with),
         cmocka_unit_test(it_may_break_again_and_anywhere),
         cmocka_unit_test(what_is_kept_is_bounded_and_gives_way),
+        cmocka_unit_test(to_go_on_waits_for_memory_as_to_begin_does),
         cmocka_unit_test(connections_of_one_voyage_share_a_delta),
     };
     return cmocka_run_group_tests(tests, hub_keys_make, hub_keys_free);
