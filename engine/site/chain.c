@@ -200,9 +200,13 @@ static int drop_from(struct chain *c, size_t from, struct err *e)
     return 0;
 }
 
-/* Before RPs are given anew: a name that one of them gets must not be removed later. */
-static void drop_strays(struct chain *c)
+/* Before RPs are given anew: a name that one of them gets must not be removed later. And only when
+ * what they were merged into surely is there. */
+static int drop_strays(struct chain *c, struct err *e)
 {
+    int res = c->stray_count > 0 ? fio_sync_dir(c->dir) : 0;
+    if (res < 0)
+        return err_os(e, res, "%s: syncing", c->dir);
     while (c->stray_count > 0) {
         struct chain_stray s = c->strays[--c->stray_count];
         char path[PATH_CAP];
@@ -210,6 +214,7 @@ static void drop_strays(struct chain *c)
         (void)fio_unlink_always(path);
         spool_gone(&c->share, s.cost);
     }
+    return 0;
 }
 
 int chain_adopt(struct chain *c, const struct chain_committed *head, struct err *e)
@@ -217,8 +222,9 @@ int chain_adopt(struct chain *c, const struct chain_committed *head, struct err 
     int res;
     if (fiber_lock(&c->writing) < 0)
         return err_os(e, -ECANCELED, "group %s", c->group);
-    drop_strays(c);
-    res = drop_from(c, 0, e);
+    res = drop_strays(c, e);
+    if (res == 0)
+        res = drop_from(c, 0, e);
     if (res == 0)
         res = save_committed(c, head, e);
     if (res == 0) {
@@ -249,11 +255,11 @@ static int move_aside(struct chain *c, uint64_t rp, const char *why, struct err 
 int chain_drop(struct chain *c, uint64_t rp, const char *why, struct err *e)
 {
     const struct chain_delta *d;
-    int res = 0;
+    int res;
     if (fiber_lock(&c->writing) < 0)
         return err_os(e, -ECANCELED, "group %s", c->group);
-    drop_strays(c);
-    d = chain_find(c, rp);
+    res = drop_strays(c, e);
+    d = res == 0 ? chain_find(c, rp) : NULL;
     if (d)
         res = drop_from(c, (size_t)(d - c->deltas) + 1, e);
     if (d && res == 0) {

@@ -404,6 +404,17 @@ static void forget(struct chain *c)
     c->clean = c->sent = 0;
 }
 
+/* What is found here may be in the kernel's memory only. A power cut must not take back the record,
+ * or a merged delta, for which others are removed now. */
+static int sync_dirs(const struct chain *c, struct err *e)
+{
+    int res = fio_sync_dir(c->dir);
+    if (res < 0)
+        return err_os(e, res, "%s: syncing", c->dir);
+    res = fio_sync_dir(c->state_dir);
+    return res < 0 ? err_os(e, res, "%s: syncing", c->state_dir) : 0;
+}
+
 int chain_recover(struct chain *c, struct err *e)
 {
     struct io_names names;
@@ -414,6 +425,8 @@ int chain_recover(struct chain *c, struct err *e)
     if (res < 0)
         return err_os(e, res, "%s: making the state directory of group %s", c->state_dir, c->group);
     res = load_committed(c, e);
+    if (res == 0)
+        res = sync_dirs(c, e);
     if (res == 0) {
         res = fio_list(c->dir, &names);
         if (res < 0)
