@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -142,11 +143,91 @@ static void what_others_wrote_while_nobody_looked_is_noticed(void **state)
     fixture_with(others);
 }
 
+/* -- Growing -- */
+
+static void enlarge(struct fixture *f, struct capture *c, uint64_t size)
+{
+    struct err e = ERR_INIT;
+    assert_int_equal(truncate(f->volumes[0].path, (off_t)size), 0);
+    if (capture_resize(c, &e) < 0)
+        fail_msg("%s", e.text);
+    assert_int_equal(capture_size(c), size);
+}
+
+/* What a cut takes when the volume grows, and is written where it is new, right after its instant.
+ */
+static void assert_cut_is_before_growth(struct fixture *f, struct capture *c, uint64_t size)
+{
+    struct capture_run_of_cut run;
+    struct err e = ERR_INIT;
+    uint64_t from = 0;
+    uint8_t *plain = err_malloc(REGION_SIZE);
+    uint64_t bits[REGION_SIZE / SECTOR_SIZE / 64];
+    uint8_t new[4096];
+    fixture_bytes(new, sizeof new, 9);
+    capture_cut(c, true);
+    enlarge(f, c, 2 * size);
+    assert_int_equal(capture_write(c, new, sizeof new, 2 * size - sizeof new, 0), 0);
+    assert_int_equal(capture_settle(c, &e), 0);
+    while (capture_next(c, from, &run, &e) == 1) {
+        from = run.first + run.sectors;
+        assert_true(run.first * SECTOR_SIZE < size);
+        if (run.hole)
+            assert_true(from * SECTOR_SIZE <= size);
+        else
+            assert_int_equal(capture_take(c, &run, IO_WORK_CPU, plain, bits, &e), 0);
+    }
+    assert_int_equal(e.code, ERR_OK);
+    capture_cut_end(c);
+    free(plain);
+}
+
+static void grows(void *arg)
+{
+    struct fixture *f = arg;
+    static uint8_t p[64 * 1024];
+    struct err e = ERR_INIT;
+    struct capture *c;
+    struct replay r;
+    struct bench b;
+    fixture_captured(f, "data", 5 * MIB + 512);
+    fixture_bytes(p, sizeof p, 3);
+    replay_init(&r, CAPACITY);
+    bench_open(&b, f);
+    c = bench_capture(&b, 0);
+    assert_int_equal(capture_write(c, p, 1024, 5 * MIB - 512, 0), 0);
+    bench_cut_ok(&b);
+    replay_upto(&r, f, b.result.rp);
+    assert_true(replay_equals(&r, f, 0, 0));
+    bench_cool(&b, 0);
+    assert_int_equal(capture_write(c, p, 512, 5 * MIB + 512, 0), -ENOSPC);
+    enlarge(f, c, 18 * MIB);
+    assert_int_equal(capture_write(c, p, sizeof p, 5 * MIB + 512, 0), 0);
+    assert_int_equal(capture_write(c, p, sizeof p, 17 * MIB, 0), 0);
+    assert_cut_is_before_growth(f, c, 18 * MIB);
+    bench_cut_ok(&b);
+    replay_upto(&r, f, b.result.rp);
+    assert_true(replay_equals(&r, f, 0, 0));
+    assert_int_equal(truncate(f->volumes[0].path, 18 * MIB), 0);
+    assert_int_equal(capture_resize(c, &e), -ERR_INPUT);
+    assert_int_equal(capture_size(c), 36 * MIB);
+    assert_int_equal(truncate(f->volumes[0].path, 36 * MIB), 0);
+    replay_done(&r);
+    bench_close(&b);
+}
+
+static void a_volume_grows_while_it_is_served(void **state)
+{
+    (void)state;
+    fixture_with(grows);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_cannot_be_zeroed_fast_is_refused_and_not_touched),
         cmocka_unit_test(what_others_wrote_while_nobody_looked_is_noticed),
+        cmocka_unit_test(a_volume_grows_while_it_is_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
