@@ -8,6 +8,7 @@
 #include "err.h"
 #include "io.h"
 #include "pool.h"
+#include "quick.h"
 #include "sys.h"
 
 #include <liburing.h>
@@ -65,6 +66,7 @@ struct uring {
     struct loop_list parked, cancels, deferred;
     struct pool *pools[IO_WORK_CLASSES];
     unsigned workers;
+    struct quick quick;
     struct signals *signals;
 
     /* What other threads completed. They write to the eventfd only when the loop sleeps. */

@@ -263,6 +263,7 @@ static void turn(struct uring *u)
 {
     bool sleep;
     int res;
+    quick_turn(&u->quick);
     fill_ring(u);
     sleep = fall_asleep(u);
     if (sleep)

@@ -175,7 +175,12 @@ static void verb_read_as(struct io *io, struct io_req *req, enum io_work_class c
 static void verb_write(struct io *io, struct io_req *req, int fd, const void *buf, size_t len,
                        uint64_t off)
 {
-    transfer(io, req, LOOP_WRITE, fd, sys_arg(buf), len, off);
+    struct uring *u = loop_of(io);
+    int res;
+    if (quick_write(&u->quick, fd, buf, len, off, &res))
+        loop_defer(u, req, res);
+    else
+        transfer(io, req, LOOP_WRITE, fd, sys_arg(buf), len, off);
 }
 
 static void verb_copy(struct io *io, struct io_req *req, int from, uint64_t from_off, int to,
