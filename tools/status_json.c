@@ -23,6 +23,12 @@ static json_t *rpo_json(uint64_t rp, int64_t cut, int64_t now)
     return rp ? json_real((double)health_rpo(rp, cut, now) / 1e9) : json_null();
 }
 
+/* Seconds; null when it goes on for ever, as far as can be told. */
+static json_t *lasts_json(uint64_t ns)
+{
+    return ns > 0 ? json_real((double)ns / 1e9) : json_null();
+}
+
 static json_t *group_json(const Relais__GroupStatus *g, int64_t now)
 {
     return json_pack(
@@ -54,13 +60,27 @@ static int add_steering(json_t *group, const Relais__GroupStatus *g)
            json_object_set_new(group, "clients", json_integer(g->clients));
 }
 
+/* What the spool holds of it, and how long that goes on. */
+static int add_spool(json_t *group, const Relais__GroupStatus *g)
+{
+    return json_object_set_new(group, "spool_used", json_integer((json_int_t)g->spool_used)) |
+           json_object_set_new(group, "spool_budget",
+                               g->spool_budget > 0 ? json_integer((json_int_t)g->spool_budget)
+                                                   : json_null()) |
+           json_object_set_new(group, "spool_full", lasts_json(g->spool_full_ns)) |
+           json_object_set_new(group, "merging", json_boolean(g->merging)) |
+           json_object_set_new(group, "merged_rps", json_integer((json_int_t)g->merged_rps)) |
+           json_object_set_new(group, "seal_rate", json_integer((json_int_t)g->seal_rate));
+}
+
 static int add_site_steering(json_t *root, const Relais__Status *st)
 {
     return json_object_set_new(root, "rate_limit",
                                st->rate_limit > 0 ? json_integer((json_int_t)st->rate_limit)
                                                   : json_null()) |
            json_object_set_new(root, "rate_by_hand", json_boolean(st->rate_by_hand)) |
-           json_object_set_new(root, "level", json_integer(st->level));
+           json_object_set_new(root, "level", json_integer(st->level)) |
+           json_object_set_new(root, "spool_full", lasts_json(st->spool_full_ns));
 }
 
 static json_t *hub_group_json(const Relais__HubGroup *g, int64_t now)
@@ -81,7 +101,8 @@ int status_print_json(const Relais__Status *st, int64_t now, struct err *e)
     int bad = !groups || !territory;
     for (size_t i = 0; i < st->n_groups && !bad; i++)
         bad = json_array_append_new(groups, group_json(st->groups[i], now)) |
-              add_steering(json_array_get(groups, i), st->groups[i]);
+              add_steering(json_array_get(groups, i), st->groups[i]) |
+              add_spool(json_array_get(groups, i), st->groups[i]);
     for (size_t i = 0; i < st->n_hub_groups && !bad; i++)
         bad = json_array_append_new(territory, hub_group_json(st->hub_groups[i], now));
     if (!bad)

@@ -93,6 +93,27 @@ static bool serves(const Relais__Status *st)
     return false;
 }
 
+/* What is done about being behind, and how long it goes on. */
+static void print_backlog(const Relais__Status *st, const Relais__GroupStatus *g)
+{
+    char a[UNITS_TEXT], b[UNITS_TEXT], c[UNITS_TEXT];
+    if (strcmp(g->state, "spool-full") == 0)
+        (void)printf("%s: the spool is full: writes go on and are remembered (%s so far), sealing "
+                     "waits for the hub to take what is there\n",
+                     g->group, units_size(a, g->dirty_bytes));
+    if (g->merging)
+        (void)printf("%s: merging older recovery points to make room\n", g->group);
+    if (g->merged_rps)
+        (void)printf("%s: %llu recovery points were merged into later ones since start\n", g->group,
+                     (unsigned long long)g->merged_rps);
+    if (g->spool_budget)
+        (void)printf("%s: spool %s of its %s%s%s\n", g->group, units_size(a, g->spool_used),
+                     units_size(b, g->spool_budget), g->spool_full_ns ? ", full in " : "",
+                     g->spool_full_ns ? units_duration(c, g->spool_full_ns) : "");
+    if (st->connected && g->eta_ns)
+        (void)printf("%s: caught up in %s\n", g->group, units_duration(a, g->eta_ns));
+}
+
 static int print_groups(const Relais__Status *st, int64_t now, struct err *e)
 {
     static const struct table_column columns[] = {
@@ -108,6 +129,8 @@ static int print_groups(const Relais__Status *st, int64_t now, struct err *e)
     table_free(t);
     for (size_t i = 0; i < st->n_groups && res == 0; i++)
         print_seeding(st->groups[i]);
+    for (size_t i = 0; i < st->n_groups && res == 0; i++)
+        print_backlog(st, st->groups[i]);
     for (size_t i = 0; i < st->n_groups && res == 0; i++)
         if (*st->groups[i]->error)
             (void)printf("%s: %s\n", st->groups[i]->group, st->groups[i]->error);
@@ -155,8 +178,11 @@ static void print_site_line(const Relais__Status *st, int64_t now)
                      st->rate_by_hand ? " by hand" : "");
     if (st->level > 1)
         (void)printf(", compression %u", st->level);
-    (void)printf("; spool %s of %s\n", units_size(a, st->spool_used),
+    (void)printf("; spool %s of %s", units_size(a, st->spool_used),
                  units_size(c, st->spool_budget));
+    if (st->spool_full_ns)
+        (void)printf(", full in %s", units_duration(a, st->spool_full_ns));
+    (void)puts("");
 }
 
 int status_print(const Relais__Status *st, int64_t now, struct err *e)

@@ -106,6 +106,7 @@ void chain_append(struct chain *c, const struct chain_delta *d, uint64_t reserve
     chain_tip(c, &tip, &cut);
     ASSERT(d->rp_first == chain_tip_rp(c) + 1 && digest_equal(&d->parent, &tip));
     push(c, d);
+    c->sealed_bytes += d->file_len;
     spool_settle(&c->share, reserved, spool_cost(d->file_len));
     fiber_wake_all(&c->changed);
 }
@@ -158,6 +159,7 @@ int chain_set_clean(struct chain *c, uint64_t rp, struct err *e)
 int chain_commit(struct chain *c, uint64_t rp, struct err *e)
 {
     struct chain_committed n;
+    uint64_t shipped = 0;
     int res;
     if (fiber_lock(&c->writing) < 0)
         return err_os(e, -ECANCELED, "group %s", c->group);
@@ -166,6 +168,7 @@ int chain_commit(struct chain *c, uint64_t rp, struct err *e)
         const struct chain_delta *d = &c->deltas[i];
         if (d->rp <= c->committed.rp)
             continue;
+        shipped += d->file_len;
         n.rp = d->rp;
         n.link = d->link;
         n.cut_time = d->cut_time;
@@ -177,6 +180,7 @@ int chain_commit(struct chain *c, uint64_t rp, struct err *e)
     res = n.rp > c->committed.rp ? save_committed(c, &n, e) : 0;
     if (res == 0) {
         c->committed = n;
+        c->shipped_bytes += shipped;
         fiber_wake_all(&c->changed);
         res = release(c, e);
     }

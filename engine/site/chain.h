@@ -40,6 +40,7 @@ struct chain_committed {
 
 struct chain {
     struct spool_share share;
+    uint64_t sealed_bytes, shipped_bytes; /* of files, since start: appended, committed */
     char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
     char dir[PATH_CAP], state_dir[PATH_CAP];
     const struct key_public *signer;

@@ -530,6 +530,45 @@ static char *priority_word(const struct group *g)
     return (char *)(uintptr_t)words[g->flow.class];
 }
 
+void group_measure(struct group *g, uint64_t now)
+{
+    if (g->link_up != g->metered_up)
+        meter_reset(&g->shipped); /* what was shipped before says nothing of what will be */
+    g->metered_up = g->link_up;
+    meter_note(&g->shipped, now, g->chain.shipped_bytes);
+    meter_note(&g->sealed, now, g->chain.sealed_bytes);
+    meter_note(&g->spool, now, g->chain.share.files);
+}
+
+/* Until the hub has what it has not now, as fast as it got on while the link was up, less what is
+ * sealed meanwhile; what is not sealed yet counts as its share of sealed bytes. 0: unknown, or
+ * never at this rate. */
+static uint64_t caught_up(const struct group *g, uint64_t lag, uint64_t rate)
+{
+    double ratio = g->plain_bytes > 0 ? (double)g->frame_bytes / (double)g->plain_bytes : 1, out,
+           left;
+    left = (double)lag + (double)indexes_captured_dirty(&g->indexes) * ratio;
+    out = meter_rate(&g->shipped);
+    if (out < (double)rate)
+        out = (double)rate; /* a delta that is half across does not count as shipped */
+    return lag > 0 ? meter_lasts(left, out - meter_rate(&g->sealed)) : 0;
+}
+
+static void status_of_spool(const struct group *g, Relais__GroupStatus *out)
+{
+    const struct spool_share *h = &g->chain.share;
+    double rate = meter_rate(&g->sealed);
+    out->spool_used = h->files;
+    out->merging = g->merging;
+    out->merged_rps = g->merged_rps;
+    out->seal_rate = rate > 0 ? (uint64_t)rate : 0;
+    if (h->budget == UINT64_MAX)
+        return;
+    out->spool_budget = h->budget;
+    out->spool_full_ns =
+        meter_lasts((double)spool_for_sealing(h->budget) - (double)h->files, meter_rate(&g->spool));
+}
+
 /* What is wrong, the worst first: a disk, the history, room to seal, sealing, shipping. */
 static const char *error_text(const struct group *g)
 {
@@ -574,7 +613,7 @@ void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out)
     out->plain_bytes = g->plain_bytes;
     out->scan_done = g->cutting ? g->progress.done : 0;
     out->scan_total = g->cutting ? g->progress.total : 0;
-    out->eta_ns = rate > 0 ? (uint64_t)((double)bytes / (double)rate * 1e9) : 0;
+    out->eta_ns = caught_up(g, bytes, rate);
     out->interval_ns = g->config->interval_ns;
     out->priority = priority_word(g);
     out->paused = g->flow.paused;
@@ -585,5 +624,6 @@ void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out)
     out->seed_rate = g->pace.rate;
     if (g->shop->pace.rate > 0 && (out->seed_rate == 0 || g->shop->pace.rate < out->seed_rate))
         out->seed_rate = g->shop->pace.rate;
+    status_of_spool(g, out);
     out->dirty_bytes = indexes_captured_dirty(&g->indexes);
 }

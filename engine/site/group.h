@@ -29,6 +29,7 @@
 #define RELAIS_GROUP_H
 
 #include "cut.h"
+#include "meter.h"
 #include "share.h"
 
 #include "relais.pb-c.h"
@@ -65,6 +66,9 @@ struct group {
     double merge_tried;    /* how full the spool must be before it is tried again */
     uint64_t merge_waited; /* the tip when all was tried although little is freed */
     bool merge_did;        /* something was merged since merge_next was 0 */
+    /* Over the last minutes. */
+    struct meter sealed, shipped, spool;
+    bool metered_up; /* link_up when it was last noted */
     /* The shipper's side. */
     struct share_flow flow; /* flow.rush: it is drained */
     bool link_up, shipping;
@@ -113,6 +117,9 @@ int group_drop(struct group *g, uint64_t rp, const char *why);
 
 /* A new data key from the next delta on. */
 void group_rotate(struct group *g);
+
+/* To be called every few seconds: what its rates are told from. */
+void group_measure(struct group *g, uint64_t now);
 
 /* rate: sealed bytes/s of the link, for the time until caught up. Strings stay the group's. */
 void group_status(struct group *g, uint64_t rate, Relais__GroupStatus *out);

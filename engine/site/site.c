@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MEASURE_EVERY (5 * IO_S)
+
 struct site {
     const struct config *config;
     struct spool spool;
@@ -25,6 +27,8 @@ struct site {
     struct shipper shipper;
     struct governor governor;
     struct merger merger;
+    struct meter spool_meter;
+    struct fiber *measure;
     struct exports *exports; /* NULL: no volume is served */
     /* What site_status hands out. */
     Relais__GroupStatus *status;
@@ -106,6 +110,17 @@ static int start_exports(struct site *s, const struct export_keeper *keeper, str
     return res;
 }
 
+static void measure_fiber(void *arg)
+{
+    struct site *s = arg;
+    do {
+        uint64_t now = io_now(fiber_io());
+        meter_note(&s->spool_meter, now, s->spool.files);
+        for (size_t i = 0; i < s->count; i++)
+            group_measure(s->groups[i], now);
+    } while (fiber_sleep(MEASURE_EVERY) == 0);
+}
+
 /* What the configuration implies, for whoever sets the machine's or the unit's limit. */
 static void tell_memory(const struct config *c)
 {
@@ -172,6 +187,7 @@ int site_start(struct site *s, struct err *e)
                   s->count, c->lanes_max);
     governor_start(&s->governor, c, &s->shipper.share, &s->shop, s->groups, s->count);
     merger_start(&s->merger);
+    s->measure = fiber_spawn(fiber_io(), "measure", measure_fiber, s);
     s->started = true;
     return 0;
 }
@@ -339,6 +355,9 @@ void site_status(struct site *s, Relais__Status *out)
     out->level = (uint32_t)s->shop.level;
     out->spool_used = s->spool.files;
     out->spool_budget = s->spool.budget;
+    out->spool_full_ns =
+        meter_lasts((double)spool_for_sealing(s->spool.budget) - (double)s->spool.files,
+                    meter_rate(&s->spool_meter));
     for (size_t i = 0; i < s->count; i++) {
         group_status(s->groups[i], rate, &s->status[i]);
         count_clients(s, i);
@@ -354,6 +373,8 @@ void site_stop(struct site *s)
         governor_stop(&s->governor);
     export_stop(s->exports);
     if (s->started) {
+        fiber_cancel(s->measure);
+        fiber_join(s->measure);
         merger_stop(&s->merger);
         shipper_stop(&s->shipper);
     }
