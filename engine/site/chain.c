@@ -1,15 +1,11 @@
 #include "chain.h"
 
 #include "fio.h"
-#include "log.h"
-#include "record.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define MAGIC "RELAISC1"
 
 uint64_t chain_tip_rp(const struct chain *c)
 {
@@ -111,9 +107,9 @@ void chain_append(struct chain *c, const struct chain_delta *d, uint64_t reserve
     fiber_wake_all(&c->changed);
 }
 
-static int save_committed(const struct chain *c, const struct chain_committed *n, struct err *e)
+int chain_save_committed(struct chain *c, const struct chain_committed *n, struct err *e)
 {
-    struct bytes_out out = bytes_out(RECORD_MAX);
+    struct bytes_out out = bytes_out(SLOT_BODY_MAX);
     char path[PATH_CAP];
     int res;
     path_format(path, "%s/committed", c->state_dir);
@@ -122,7 +118,7 @@ static int save_committed(const struct chain *c, const struct chain_committed *n
     bytes_put_u64(&out, (uint64_t)n->cut_time);
     bytes_put_u64(&out, n->complete_rp);
     bytes_put_u64(&out, (uint64_t)n->complete_cut);
-    res = record_save(path, MAGIC, &out, e);
+    res = slots_save(&c->record, path, CHAIN_MAGIC, &out, e);
     bytes_free(&out);
     return res;
 }
@@ -177,7 +173,7 @@ int chain_commit(struct chain *c, uint64_t rp, struct err *e)
             n.complete_cut = d->cut_time;
         }
     }
-    res = n.rp > c->committed.rp ? save_committed(c, &n, e) : 0;
+    res = n.rp > c->committed.rp ? chain_save_committed(c, &n, e) : 0;
     if (res == 0) {
         c->committed = n;
         c->shipped_bytes += shipped;
@@ -230,7 +226,7 @@ int chain_adopt(struct chain *c, const struct chain_committed *head, struct err 
     if (res == 0)
         res = drop_from(c, 0, e);
     if (res == 0)
-        res = save_committed(c, head, e);
+        res = chain_save_committed(c, head, e);
     if (res == 0) {
         c->committed = *head;
         c->clean = head->rp;
@@ -238,22 +234,6 @@ int chain_adopt(struct chain *c, const struct chain_committed *head, struct err 
     }
     fiber_unlock(&c->writing);
     return res;
-}
-
-static int move_aside(struct chain *c, uint64_t rp, const char *why, struct err *e)
-{
-    char path[PATH_CAP], aside[PATH_CAP];
-    int res;
-    path_delta(path, c->dir, rp);
-    path_aside(aside, c->dir, rp);
-    log_error("group %s: delta of RP %" PRIu64
-              " is damaged (%s); moved aside to %s; its changes and "
-              "those after it are found again by the next scan",
-              c->group, rp, why, aside);
-    res = fio_rename(path, aside);
-    if (res == 0)
-        res = fio_sync_dir(c->dir);
-    return res < 0 ? err_os(e, res, "%s: moving aside", path) : 0;
 }
 
 int chain_drop(struct chain *c, uint64_t rp, const char *why, struct err *e)
@@ -267,9 +247,8 @@ int chain_drop(struct chain *c, uint64_t rp, const char *why, struct err *e)
     if (d)
         res = drop_from(c, (size_t)(d - c->deltas) + 1, e);
     if (d && res == 0) {
-        uint64_t cost = spool_cost(c->deltas[--c->count].file_len);
-        res = move_aside(c, rp, why, e);
-        spool_gone(&c->share, cost);
+        spool_gone(&c->share, spool_cost(c->deltas[--c->count].file_len));
+        res = chain_aside(c, rp, why, e);
         fiber_wake_all(&c->changed);
     }
     fiber_unlock(&c->writing);

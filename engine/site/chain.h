@@ -8,6 +8,7 @@
 #define RELAIS_CHAIN_H
 
 #include "manifest.h"
+#include "slots.h"
 #include "spool.h"
 
 struct chain_delta {
@@ -25,6 +26,11 @@ struct chain_delta {
 /* How many deltas beyond the committed one may have been asked to be committed before an answer
  * came: what a daemon that starts must take for possible of the one before. */
 #define CHAIN_AHEAD 4u
+
+/* Damaged deltas are kept for a person to look at, but not at the cost of what is healthy: so many
+ * of a group, and this share of the budget; the oldest go first. */
+#define CHAIN_ASIDES      4u
+#define CHAIN_ASIDE_SHARE 16u
 
 struct chain_stray {
     uint64_t rp, cost;
@@ -56,9 +62,12 @@ struct chain {
     } merging;
     struct chain_stray *strays; /* files of deltas that were merged, not removed yet */
     size_t stray_count;
+    struct chain_stray asides[CHAIN_ASIDES]; /* by RP; they count in the spool */
+    size_t aside_count;
     bool lost;                  /* recovery dropped something: the indexes are worth nothing */
     struct fiber_cond changed;  /* an RP was sealed or committed, or history was adopted */
     struct fiber_mutex writing; /* the committed record */
+    struct slots record;        /* it */
 };
 
 /* Names and places only. budget: the group's own of the spool, 0 none. Does not wait. */
@@ -66,7 +75,8 @@ void chain_init(struct chain *c, struct spool *spool, uint64_t budget, const cha
                 const char *site, const char *group, const struct key_public *signer);
 /* Recovers what chain_init named. Removes what a crash left unfinished; moves a damaged delta
  * aside, names it in the log, drops what came after it. After an error it may be tried again.
- * Errors: IO, SPACE. (waits) */
+ * What cannot be read is not damaged: an error says so, and the files stay. Errors: IO, SPACE, OS,
+ * NOENT (somebody removed one meanwhile). (waits) */
 int chain_recover(struct chain *c, struct err *e);
 void chain_close(struct chain *c);
 
@@ -110,6 +120,17 @@ int chain_replace(struct chain *c, const struct chain_delta *m, const char *from
                   struct err *e);
 /* Removes what chain_replace could not. Errors: IO. (waits) */
 int chain_sweep(struct chain *c, struct err *e);
+
+/* chain_aside.c: moves a damaged delta aside and tells of it, or removes it when it is too large to
+ * be kept. Errors: IO. (waits) */
+int chain_aside(struct chain *c, uint64_t rp, const char *why, struct err *e);
+/* Recovery found one that was moved aside before. Errors: IO. (waits) */
+int chain_aside_found(struct chain *c, uint64_t rp, struct err *e);
+
+/* chain.c, for recovery: writes the committed record. It is rewritten where it stands (slots.h),
+ * for while the disk is full nothing but a commit makes room. Errors: IO, SPACE. (waits) */
+#define CHAIN_MAGIC "RELAISC2"
+int chain_save_committed(struct chain *c, const struct chain_committed *n, struct err *e);
 
 /* Reads and checks the manifest of the delta file at path: shape, signature, site, group. out is
  * the caller's to free, encoded too (bytes_free). Errors: CORRUPT, INPUT, AUTH, IO. (waits) */

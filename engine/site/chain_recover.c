@@ -3,7 +3,6 @@
 #include "delta.h"
 #include "fio.h"
 #include "log.h"
-#include "record.h"
 #include "scanned.h"
 
 #include <errno.h>
@@ -13,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAGIC "RELAISC1"
-
 static int load_committed(struct chain *c, struct err *e)
 {
     char path[PATH_CAP];
@@ -22,7 +19,7 @@ static int load_committed(struct chain *c, struct err *e)
     void *file;
     int res;
     path_format(path, "%s/committed", c->state_dir);
-    res = record_load(path, MAGIC, &file, &in, e);
+    res = slots_load(&c->record, path, CHAIN_MAGIC, &file, &in, e);
     if (res == -ERR_NOENT)
         return 0;
     if (res == -ERR_CORRUPT) {
@@ -43,6 +40,12 @@ static int load_committed(struct chain *c, struct err *e)
             "what the spool and the hub know",
             path, c->group);
         c->committed = (struct chain_committed){0};
+        c->lost = true;
+    }
+    if (c->record.decayed) {
+        log_error("%s: half of it decayed, and may have held a newer RP than %" PRIu64
+                  "; group %s goes on from what the spool and the hub know",
+                  path, c->committed.rp, c->group);
         c->lost = true;
     }
     free(file);
@@ -153,6 +156,14 @@ static uint64_t name_rp(const char *name)
     return rp;
 }
 
+/* That of a delta that was moved aside. */
+static uint64_t aside_rp(const char *name)
+{
+    static const char start[] = "damaged-";
+    size_t len = sizeof start - 1;
+    return strncmp(name, start, len) == 0 ? name_rp(name + len) : 0;
+}
+
 static int remove_unfinished(const struct chain *c, const char *name, struct err *e)
 {
     char path[PATH_CAP];
@@ -161,6 +172,14 @@ static int remove_unfinished(const struct chain *c, const char *name, struct err
     log_info("%s: removing what was being written when relaisd stopped", path);
     res = fio_unlink(path);
     return res < 0 ? err_os(e, res, "%s: removing", path) : 0;
+}
+
+/* A delta that cannot be read may be whole: the disk may come back, or somebody mends the rights.
+ */
+static bool is_unreadable(int res)
+{
+    return res == -ERR_CANCELED || res == -ERR_OS || res == -ERR_IO || res == -ERR_NOENT ||
+           res == -ERR_SPACE;
 }
 
 /* Damage is a finding, not an error; an error is that the disk or the fiber cannot go on. */
@@ -173,7 +192,12 @@ static int look_at(struct chain *c, uint64_t rp, struct found *f, struct err *e)
     *f = (struct found){.rp = rp};
     path_delta(path, c->dir, rp);
     res = chain_read_manifest(c, path, &m, &encoded, &f->facts, e);
-    if (res == -ERR_CANCELED || res == -ERR_OS)
+    if (res == -ERR_IO)
+        return err_prefix(e,
+                          "group %s: a delta cannot be read; make it readable, or give it up by "
+                          "removing the file (the next scan finds what it held)",
+                          c->group);
+    if (is_unreadable(res))
         return res;
     f->good = res == 0 && f->facts.rp == rp;
     if (f->good)
@@ -197,11 +221,11 @@ static int remove_file(const struct chain *c, uint64_t rp, struct err *e)
     return res < 0 && res != -ENOENT ? err_os(e, res, "%s: removing", path) : 0;
 }
 
-/* No committed record, but deltas that follow some RP: a delta leaves the spool only once
- * committed, so that our signature in the first one vouches for its parent. */
+/* No committed record, or one that may be old, but deltas that follow some RP: a delta leaves the
+ * spool only once committed, so that our signature in the first one vouches for its parent. */
 static void base_from_first(struct chain *c, const struct found *f)
 {
-    if (c->committed.rp > 0 || f->facts.rp_first == 1)
+    if ((c->committed.rp > 0 && !c->record.decayed) || f->facts.rp_first <= c->committed.rp + 1)
         return;
     log_error("group %s: the record of what is committed is lost; RP %" PRIu64 " is, because the "
               "spool begins with RP %" PRIu64,
@@ -258,20 +282,6 @@ static bool continues(const struct chain *c, const struct found *f, char why_not
         return false;
     }
     return true;
-}
-
-static int set_aside(struct chain *c, uint64_t rp, const char *why, struct err *e)
-{
-    char path[PATH_CAP], aside[PATH_CAP];
-    int res;
-    path_delta(path, c->dir, rp);
-    path_aside(aside, c->dir, rp);
-    log_error(
-        "group %s: %s does not continue history: %s; moved aside to %s. Nothing is lost on the "
-        "volumes: the next scan ships what it held",
-        c->group, path, why, aside);
-    res = fio_rename(path, aside);
-    return res < 0 ? err_os(e, res, "%s: moving aside", path) : 0;
 }
 
 /* The number of the first delta that matters. Committed ones matter only when they lead up to the
@@ -347,6 +357,8 @@ static int recover(struct chain *c, const struct io_names *names, struct err *e)
         uint64_t rp = name_rp(name);
         if (len <= 40 && (ends_with(name, ".tmp") || ends_with(name, ".merged")))
             res = remove_unfinished(c, name, e);
+        else if (aside_rp(name) > 0)
+            res = chain_aside_found(c, aside_rp(name), e);
         else if (rp > 0)
             res = look_at(c, rp, &found[n++], e);
     }
@@ -362,7 +374,7 @@ static int recover(struct chain *c, const struct io_names *names, struct err *e)
     for (size_t i = n; i > bad + 1 && res == 0; i--)
         res = remove_file(c, found[i - 1].rp, e);
     if (bad < n && res == 0)
-        res = set_aside(c, found[bad].rp, found[bad].why, e);
+        res = chain_aside(c, found[bad].rp, found[bad].why, e);
     if (res == 0 && names->count > 0) {
         res = fio_sync_dir(c->dir);
         if (res < 0)
@@ -400,6 +412,8 @@ static void forget(struct chain *c)
     for (size_t i = 0; i < c->count; i++)
         spool_gone(&c->share, spool_cost(c->deltas[i].file_len));
     chain_close(c);
+    for (; c->aside_count > 0; c->aside_count--)
+        spool_gone(&c->share, c->asides[c->aside_count - 1].cost);
     c->committed = (struct chain_committed){0};
     c->clean = c->sent = 0;
 }
@@ -413,6 +427,24 @@ static int sync_dirs(const struct chain *c, struct err *e)
         return err_os(e, res, "%s: syncing", c->dir);
     res = fio_sync_dir(c->state_dir);
     return res < 0 ? err_os(e, res, "%s: syncing", c->state_dir) : 0;
+}
+
+/* While there is room for it, before a commit is all that can make room. A slot that decayed gets a
+ * record again: else the next start would take it for damage anew. */
+static int make_record(struct chain *c, struct err *e)
+{
+    int res = 0;
+    if (c->record.number > 0 && !c->record.decayed)
+        return 0;
+    res = chain_save_committed(c, &c->committed, e);
+    if (res == 0)
+        c->record.decayed = false;
+    if (res != -ERR_SPACE)
+        return res;
+    log_warn("group %s: %s; what the hub commits is recorded when there is room", c->group,
+             e->text);
+    *e = (struct err)ERR_INIT;
+    return 0;
 }
 
 int chain_recover(struct chain *c, struct err *e)
@@ -436,6 +468,8 @@ int chain_recover(struct chain *c, struct err *e)
         res = recover(c, &names, e);
         io_names_free(&names);
     }
+    if (res == 0)
+        res = make_record(c, e);
     if (res < 0)
         forget(c);
     else
