@@ -159,6 +159,7 @@ static void judge(struct lanes *l)
         log_info("hub: %u connections carry %.1f Mbit/s, %u carried %.1f", n, now * 8000, n - 1,
                  l->before * 8000);
         l->tried = -1;
+        l->useful = true;
         l->wait = LANES_WAIT_MIN;
         l->next_try = 0;
     } else {
@@ -212,12 +213,14 @@ void lanes_start(struct lanes *l, struct caller *first)
                         .share = l->share,
                         .voyage = l->voyage,
                         .look_ns = l->look_ns ? l->look_ns : LANES_LOOK_NS,
+                        .useful = l->useful,
                         .open = l->open,
                         .arg = l->arg,
                         .tried = -1,
                         .wait = LANES_WAIT_MIN};
     l->lane[0].caller = first;
     l->at = io_now(fiber_io());
+    l->next_try = l->useful ? 0 : l->at + LANES_WAIT_FIRST * l->look_ns;
     l->busy_ns = share_busy_ns(l->share, l->at);
     l->keeper = fiber_spawn(fiber_io(), "lanes", keep, l);
 }

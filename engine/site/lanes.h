@@ -4,7 +4,10 @@
  * it (Join) while one cannot fill the link: because a stream that loses packets is held back by its
  * send buffer, or a policer in between counts streams. Nobody can know that beforehand, so it is
  * tried: when the link was busy for a while, one more is opened; if not LANES_GAIN more gets across
- * with it, it is closed again, and the next attempt waits longer. */
+ * with it, it is closed again, and the next attempt waits longer. Such an attempt is not free: the
+ * first connection shares the link meanwhile, and takes a second or so to find back to its speed.
+ * So none is made before LANES_WAIT_FIRST of a connection's life, unless another was of use before:
+ * what is behind by more than that has the time, what is not gains little. */
 #ifndef RELAIS_LANES_H
 #define RELAIS_LANES_H
 
@@ -16,9 +19,10 @@
 #define LANES_GAIN    1.1
 /* Looks that make a measurement; of those after a lane was opened the first does not count: a
  * stream takes a while to find its speed. */
-#define LANES_LOOKS    2u
-#define LANES_WAIT_MIN (60 * IO_S)
-#define LANES_WAIT_MAX (900 * IO_S)
+#define LANES_LOOKS      2u
+#define LANES_WAIT_FIRST (30u) /* looks */
+#define LANES_WAIT_MIN   (60 * IO_S)
+#define LANES_WAIT_MAX   (900 * IO_S)
 
 struct lane {
     struct caller *caller; /* NULL: free */
@@ -38,6 +42,7 @@ struct lanes {
     void *arg;
     struct fiber *keeper;
     bool stopping;
+    bool useful; /* another one brought more once, whole life: no need to be hesitant */
     struct fiber_cond wake;
     uint64_t closed_bytes; /* that lanes carried which are closed */
     /* The keeper's. */
@@ -50,7 +55,7 @@ struct lanes {
 };
 
 /* first: the shipper's connection, which stays its own. Of `l` only max, share, voyage,
- * look_ns, open and arg are read. */
+ * look_ns, useful, open and arg are read. */
 void lanes_start(struct lanes *l, struct caller *first);
 /* Closes all but the first. All lanes must have been given back. (waits) */
 void lanes_stop(struct lanes *l);

@@ -26,6 +26,7 @@ struct scene {
     bool alike;    /* each lane brings as much; else they share what one brings */
     bool idle;     /* the link is not busy */
     bool refuses;  /* no further connection */
+    bool fresh;    /* none was of use before */
     unsigned most; /* lanes there ever were */
 };
 
@@ -119,6 +120,7 @@ static void begin(struct scene *s, struct caller **first)
                               .share = &s->share,
                               .voyage = 7,
                               .look_ns = LOOK,
+                              .useful = !s->fresh,
                               .open = open_one,
                               .arg = s};
     lanes_start(&s->lanes, *first);
@@ -156,6 +158,26 @@ static void a_connection_that_brings_more_stays_and_the_next_is_tried(void **sta
 {
     (void)state;
     net_run(gains, NULL);
+}
+
+static void hesitates(void *arg)
+{
+    struct scene s = {.alike = true, .fresh = true, .lanes.max = 3};
+    struct caller *first;
+    (void)arg;
+    begin(&s, &first);
+    traffic(&s, (LANES_WAIT_FIRST - 2) * LOOK);
+    assert_int_equal(s.ends, 1);
+    assert_false(s.lanes.useful);
+    traffic(&s, 16 * LOOK);
+    assert_int_equal(lanes_count(&s.lanes), 3);
+    assert_true(s.lanes.useful); /* the next connection will not hesitate: see the others here */
+    end(&s, first);
+}
+static void none_is_tried_at_first_unless_one_was_of_use_before(void **state)
+{
+    (void)state;
+    net_run(hesitates, NULL);
 }
 
 static void gains_nothing(void *arg)
@@ -249,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_connection_that_brings_more_stays_and_the_next_is_tried),
+        cmocka_unit_test(none_is_tried_at_first_unless_one_was_of_use_before),
         cmocka_unit_test(one_that_brings_nothing_is_closed_and_not_tried_again_soon),
         cmocka_unit_test(an_idle_or_limited_link_and_a_hub_that_is_full_get_none),
         cmocka_unit_test(a_connection_that_breaks_is_told_from_all_that_break),
