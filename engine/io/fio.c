@@ -308,7 +308,8 @@ static int sync_parent(const char *path)
     return res < 0 ? res : fio_sync_dir(dir);
 }
 
-/* Makes one directory if it is not there and its name durable. */
+/* Makes one directory if it is not there, and its name durable in any case: one that is there may
+ * have been made by a run that crashed, or failed, before it got to sync it. */
 static int ensure_dir(const char *path, mode_t mode)
 {
     struct io_stat st;
@@ -320,7 +321,11 @@ static int ensure_dir(const char *path, mode_t mode)
     res = fio_stat(path, &st);
     if (res < 0)
         return res;
-    return st.is_dir ? 0 : -ENOTDIR;
+    if (!st.is_dir)
+        return -ENOTDIR;
+    res = sync_parent(path);
+    /* Who may not even read the directory above did not make this one. */
+    return res == -EACCES ? 0 : res;
 }
 
 int fio_mkdirs(const char *path, mode_t mode)
@@ -339,8 +344,7 @@ int fio_mkdirs(const char *path, mode_t mode)
         part[i] = '\0';
         res = ensure_dir(part, mode);
     }
-    /* The last name may be there because a run that crashed made it and did not get to sync it. */
-    return res < 0 ? res : sync_parent(path);
+    return res;
 }
 
 int fio_replace_file(const char *path, const void *data, size_t len, mode_t mode, struct err *e)

@@ -30,7 +30,7 @@ int fio_rename(const char *from, const char *to);
 int fio_unlink(const char *path);
 int fio_unlink_always(const char *path);
 int fio_mkdir(const char *path, mode_t mode);
-/* mkdir -p, then makes the new names durable. 0 also when it exists. */
+/* mkdir -p, with all names durable, those too that are there already. 0 also when it exists. */
 int fio_mkdirs(const char *path, mode_t mode);
 int fio_sync_dir(const char *path);
 int fio_list(const char *path, struct io_names *out);

@@ -172,6 +172,48 @@ static void directories_are_made_with_their_parents(void **state)
     run(make_dirs, NULL);
 }
 
+static char synced[512];
+static unsigned syncs_that_fail;
+static const struct io_ops *real;
+
+static void noted_sync_dir(struct io *at, struct io_req *req, const char *p)
+{
+    static const char *const nowhere = "/no/such/directory";
+    size_t n = strlen(synced);
+    if (syncs_that_fail > 0) {
+        syncs_that_fail--;
+        p = nowhere;
+    } else {
+        (void)snprintf(synced + n, sizeof synced - n, "%s;", p);
+    }
+    real->sync_dir(at, req, p);
+}
+
+static void make_dirs_again(void *arg)
+{
+    struct io_ops ops = *io->ops;
+    char above[600];
+    (void)arg;
+    real = io->ops;
+    ops.sync_dir = noted_sync_dir;
+    io->ops = &ops;
+    syncs_that_fail = 1;
+    expect(fio_mkdirs(path("again"), 0700) < 0); /* made, and maybe lost in a power cut */
+    synced[0] = '\0';
+    expect(fio_mkdirs(path("again/below"), 0700) == 0);
+    (void)snprintf(above, sizeof above, ";%s;", dir);
+    expect(strstr(synced, above));
+    (void)snprintf(above, sizeof above, ";%s;", path("again"));
+    expect(strstr(synced, above));
+    io->ops = real;
+}
+
+static void names_that_an_earlier_attempt_left_unsynced_are_made_durable(void **state)
+{
+    (void)state;
+    run(make_dirs_again, NULL);
+}
+
 static void read_and_write(void *arg)
 {
     char buf[32];
@@ -376,6 +418,7 @@ int main(void)
         TEST(a_failed_replacement_says_why_and_leaves_nothing),
         TEST(a_file_is_loaded_up_to_a_limit),
         TEST(directories_are_made_with_their_parents),
+        TEST(names_that_an_earlier_attempt_left_unsynced_are_made_durable),
         TEST(all_forms_move_all_or_fail),
         TEST(a_receive_and_a_send_end_in_time),
         TEST(two_fibers_talk),
