@@ -48,6 +48,14 @@ bool chain_link(const struct chain *c, uint64_t rp, struct digest *out)
     return true;
 }
 
+uint64_t chain_stands_for(const struct chain *c, uint64_t rp)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (c->deltas[i].rp_first <= rp && rp <= c->deltas[i].rp)
+            return c->deltas[i].rp;
+    return rp;
+}
+
 void chain_lag(const struct chain *c, uint64_t *bytes, uint64_t *rps)
 {
     *bytes = 0;

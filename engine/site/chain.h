@@ -85,6 +85,9 @@ uint64_t chain_tip_rp(const struct chain *c);
 void chain_tip(const struct chain *c, struct digest *link, int64_t *cut_time);
 /* The link of an RP. False when the RP is not known (any more, or was merged away). */
 bool chain_link(const struct chain *c, uint64_t rp, struct digest *out);
+/* The RP that stands for this one: itself, or the last of those that it was merged with. Known
+ * until the hub has committed it. */
+uint64_t chain_stands_for(const struct chain *c, uint64_t rp);
 /* The sealed delta of this RP, or NULL. Invalid after the next wait. */
 const struct chain_delta *chain_find(const struct chain *c, uint64_t rp);
 /* Sealed bytes and RPs that the hub has not committed. */

@@ -167,10 +167,10 @@ int group_mark(struct group *g, const char *label, uint64_t *rp, struct err *e)
     return mark.res;
 }
 
-static int wait_committed(struct group *g, uint64_t rp, struct err *e)
+static int wait_committed(struct group *g, uint64_t *rp, struct err *e)
 {
     uint64_t turns = g->turns;
-    while (g->chain.committed.rp < rp) {
+    while (g->chain.committed.rp < *rp) {
         if (g->broken.code != ERR_OK) {
             *e = g->broken;
             return -(int)e->code;
@@ -179,7 +179,7 @@ static int wait_committed(struct group *g, uint64_t rp, struct err *e)
             return err_set(e, ERR_AGAIN,
                            "group %s: relaisd is stopping; RP %" PRIu64 " is sealed and "
                            "will be shipped",
-                           g->config->name, rp);
+                           g->config->name, *rp);
         if (fiber_wait(&g->chain.changed, FIBER_FOREVER) == -ECANCELED)
             return err_os(e, -ECANCELED, "group %s", g->config->name);
         /* The number alone proves nothing then: another RP may bear it. */
@@ -187,12 +187,13 @@ static int wait_committed(struct group *g, uint64_t rp, struct err *e)
             return err_set(e, ERR_AGAIN,
                            "group %s: history changed before RP %" PRIu64
                            " was committed, and may have lost it; mark again",
-                           g->config->name, rp);
+                           g->config->name, *rp);
+        *rp = chain_stands_for(&g->chain, *rp);
     }
     return 0;
 }
 
-int group_wait_committed(struct group *g, uint64_t rp, struct err *e)
+int group_wait_committed(struct group *g, uint64_t *rp, struct err *e)
 {
     int res;
     g->visitors++;

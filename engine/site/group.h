@@ -97,9 +97,9 @@ void group_stop(struct group *g);
 
 /* Asks for a cut and waits until it is sealed, as site_mark. (waits) */
 int group_mark(struct group *g, const char *label, uint64_t *rp, struct err *e);
-/* Waits until rp is committed. Errors: CHAIN and so on when the group is broken; CANCELED. (waits)
- */
-int group_wait_committed(struct group *g, uint64_t rp, struct err *e);
+/* Waits until *rp is committed, or the RP that it was merged into meanwhile: *rp is that one then.
+ * Errors: CHAIN and so on when the group is broken; CANCELED. (waits) */
+int group_wait_committed(struct group *g, uint64_t *rp, struct err *e);
 
 /* Stops or resumes shipping, durably. The shipper is told by the caller. Errors: IO, SPACE. (waits)
  */

@@ -253,7 +253,7 @@ int site_mark(struct site *s, const char *group, const char *label, enum site_ma
         rush(s, g, 1);
     res = group_mark(g, label, rp, e);
     if (res == 0 && end != SITE_SEALED)
-        res = group_wait_committed(g, *rp, e);
+        res = group_wait_committed(g, rp, e);
     if (end == SITE_DRAINED)
         rush(s, g, -1);
     *committed = res == 0 && g->chain.committed.rp >= *rp;

@@ -30,7 +30,8 @@ int site_start(struct site *s, struct err *e);
 bool site_serves(const struct site *s);
 /* Asks for a cut now, labelled (may be ""). Returns when it is sealed, or the hub has committed it;
  * to drain is to ship the group ahead of rates and pauses until then. *rp: the complete RP it
- * became. Errors: NOENT (no such group), AGAIN, whatever made the cut fail. (waits) */
+ * became, or was merged into while it waited for the hub. Errors: NOENT (no such group), AGAIN,
+ * whatever made the cut fail. (waits) */
 enum site_mark_end { SITE_SEALED, SITE_COMMITTED, SITE_DRAINED };
 int site_mark(struct site *s, const char *group, const char *label, enum site_mark_end end,
               uint64_t *rp, bool *committed, struct err *e);

@@ -186,6 +186,10 @@ static void same_content(void *arg)
     assert_int_equal(b.chain.count, 2);
     assert_int_equal(b.chain.deltas[0].rp_first, 1);
     assert_int_equal(b.chain.deltas[0].rp, 7);
+    assert_int_equal(chain_stands_for(&b.chain, 1), 7);
+    assert_int_equal(chain_stands_for(&b.chain, 7), 7);
+    assert_int_equal(chain_stands_for(&b.chain, RPS), RPS);
+    assert_int_equal(chain_stands_for(&b.chain, RPS + 1), RPS + 1); /* none that is known */
     assert_all_as_it_was(&b, f, &p);
     bench_close(&b);
     open_bench(&b, f); /* and a restart finds it so */

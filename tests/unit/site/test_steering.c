@@ -11,6 +11,8 @@
 /* So slow that what the tests ship would take hours. */
 #define CRAWL "64kbit"
 
+static uint8_t noise[MIB];
+
 static void set_rate(struct territory_fixture *t, const char *rate, uint64_t want, bool by_hand)
 {
     Relais__RateState state;
@@ -31,6 +33,17 @@ static void await_committed(struct territory_fixture *t, uint64_t rp)
     while (group_of(t)->committed_rp < rp) {
         if (io_now(fiber_io()) > end)
             fail_msg("RP %d is not committed: %s", (int)rp, group_of(t)->state);
+        (void)fiber_sleep(20 * IO_MS);
+    }
+}
+
+/* Until the spool holds fewer deltas than that. */
+static void await_fewer(struct territory_fixture *t, size_t count)
+{
+    uint64_t end = io_now(fiber_io()) + PATIENCE;
+    while (spooled(t) >= count) {
+        if (io_now(fiber_io()) > end)
+            fail_msg("%zu files stay in the spool", spooled(t));
         (void)fiber_sleep(20 * IO_MS);
     }
 }
@@ -159,6 +172,54 @@ static void a_drain_goes_ahead_of_rate_and_pause_and_leaves_them_as_they_were(vo
     with_territory(drained);
 }
 
+struct waiting {
+    struct territory_fixture *t;
+    uint64_t rp;
+    bool committed;
+};
+
+static void waiting_fiber(void *arg)
+{
+    struct waiting *w = arg;
+    MUST(site_mark(w->t->site, "records", "", SITE_COMMITTED, &w->rp, &w->committed, &w->t->e),
+         &w->t->e);
+}
+
+/* The spool is small: while the hub is away, what came of the mark is merged with what follows. */
+static void merged_away(void *arg)
+{
+    struct territory_fixture *t = arg;
+    struct waiting w = {.t = t};
+    struct fiber *f;
+    uint64_t last = 0;
+    t->f.config.spool_budget = 32 * MIB;
+    site_up(t);
+    (void)mark(t, "first", false);
+    io_random(fiber_io(), noise, sizeof noise);
+    for (unsigned i = 0; i < 2; i++)
+        fixture_write(&t->f, 0, i * MIB, noise, sizeof noise);
+    f = fiber_spawn(fiber_io(), "mark", waiting_fiber, &w);
+    (void)fiber_sleep(IO_S);
+    for (unsigned i = 0; i < 9; i++) {
+        io_random(fiber_io(), noise, sizeof noise);
+        for (unsigned j = 0; j < 2; j++)
+            fixture_write(&t->f, 0, j * MIB, noise, sizeof noise);
+        last = mark(t, "", false);
+    }
+    await_fewer(t, 8);
+    hub_up(t);
+    fiber_join(f);
+    assert_true(w.committed);
+    assert_in_range(w.rp, 3, last); /* 2 is no more: see what stands for it */
+    site_stop(t->site);
+    hub_down(t);
+}
+static void a_mark_that_was_merged_tells_what_stands_for_it(void **state)
+{
+    (void)state;
+    with_territory(merged_away);
+}
+
 static void drain_fiber(void *arg)
 {
     struct territory_fixture *t = arg;
@@ -188,8 +249,6 @@ static void a_drain_whose_asker_has_gone_is_over(void **state)
 }
 
 /* -- Priorities -- */
-
-static uint8_t noise[MIB];
 
 struct race {
     struct config_group groups[2];
@@ -254,6 +313,7 @@ int main(void)
         cmocka_unit_test(a_rate_holds_from_now_on_until_the_next_start),
         cmocka_unit_test(a_drain_goes_ahead_of_rate_and_pause_and_leaves_them_as_they_were),
         cmocka_unit_test(a_drain_whose_asker_has_gone_is_over),
+        cmocka_unit_test(a_mark_that_was_merged_tells_what_stands_for_it),
         cmocka_unit_test(what_is_urgent_does_not_wait_for_what_drains),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
