@@ -32,6 +32,8 @@
     X(15, PartStored, part_stored, 0)                                                              \
     X(16, Commit, commit, 0)                                                                       \
     X(17, Committed, committed, 0)                                                                 \
+    X(18, Withdraw, withdraw, 0)                                                                   \
+    X(19, Join, join, 0)                                                                           \
     X(20, HistoryGet, history_get, 0)                                                              \
     X(21, History, history, 0)                                                                     \
     X(22, Fetch, fetch, 0)                                                                         \
@@ -52,10 +54,8 @@
     X(45, RateState, rate_state, 0)                                                                \
     X(46, PauseSet, pause_set, 0)                                                                  \
     X(47, PauseState, pause_state, 0)                                                              \
-    X(48, Withdraw, withdraw, 0)                                                                   \
-    X(50, Resize, resize, 0)                                                                       \
-    X(51, Resized, resized, 0)                                                                     \
-    X(58, Join, join, 0)
+    X(48, Resize, resize, 0)                                                                       \
+    X(49, Resized, resized, 0)
 
 enum frame_type {
 #define X(number, Type, snake, payload) FRAME_##Type = number,
