@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     ASSERT(bytes_is_name(c->name) && c->state_dir[0] == '/' && c->spool_dir[0] == '/');
     ASSERT(c->delta_max <= DELTA_MAX && c->spool_budget >= 4 * c->delta_max);
-    ASSERT(c->compression >= 0 && c->compression <= 19);
+    ASSERT(c->compression >= CONFIG_LEVEL_AUTO && c->compression <= 19);
     ASSERT(c->group_count == 0 || config_peer(c, c->hub)->addr_count > 0);
     ASSERT(!c->has_hub || c->listen.port > 0);
     for (unsigned i = 0; i < c->group_count; i++)

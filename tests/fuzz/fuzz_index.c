@@ -15,8 +15,10 @@ static void check_order(const struct index_entry *last, const struct index_entry
     ASSERT(it->sealed_len <= EXTENT_MAX);
     if (first)
         return;
-    ASSERT(it->volume > last->volume ||
-           (it->volume == last->volume && it->sector >= (uint64_t)last->sector + last->sectors));
+    ASSERT(it->source >= last->source);
+    if (it->source == last->source)
+        ASSERT(it->volume > last->volume || (it->volume == last->volume &&
+                                             it->sector >= (uint64_t)last->sector + last->sectors));
     ASSERT(it->place == last->place + last->sealed_len);
 }
 
