@@ -1,7 +1,7 @@
 # flush: a FLUSH, or a write with FUA, that was acknowledged came after a completed fdatasync of the backing
-# file, and that one after the writes: as the kernel saw it, with its trace of io_uring.
+# file, and that one after the writes: as the kernel saw it, with its trace of io_uring and of pwrite.
 #
-# The data path makes no system calls, so strace shows nothing of it; the kernel's tracepoints do, by file
+# Most of the data path makes no system calls, so strace shows little of it; the kernel's tracepoints do, by file
 # descriptor and with the time on the clock that the client uses.
 tracing=/sys/kernel/tracing
 if [ ! -e $tracing/events/io_uring/io_uring_complete ]; then
@@ -36,6 +36,10 @@ at_end+=('[ ! -d "$own" ] || end_trace')
 echo mono >"$own/trace_clock"
 echo 16384 >"$own/buffer_size_kb"
 for e in submit_req file_get complete; do echo 1 >"$own/events/io_uring/io_uring_$e/enable"; done
+for e in enter exit; do # small writes are the loop's own (engine/io/quick.h)
+    echo "common_pid == ${pid[site]}" >"$own/events/syscalls/sys_${e}_pwrite64/filter"
+    echo 1 >"$own/events/syscalls/sys_${e}_pwrite64/enable"
+done
 
 /usr/bin/python3 - "nbd+unix:///records/volume?socket=$dir/site/nbd" >"$dir/said" <<'END'
 import nbd, random, sys, time
@@ -62,15 +66,26 @@ echo 0 >"$own/tracing_on"
 cp "$own/trace" "$dir/trace"
 end_trace
 
-# Events of the daemon's ring: a request is known by its address from its submission to its completion.
+# Events of the daemon's ring: a request is known by its address from its submission to its completion. System
+# calls are those of the loop's thread, one after the other.
 /usr/bin/python3 - "$dir/trace" "$dir/said" "$fd" "${pid[site]}" <<'END'
 import re, sys
 trace, said, fd, pid = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 line = re.compile(r"-(\d+)\s.*?\s(\d+)\.(\d{6}): io_uring_(\w+): ring (\S+), req (\S+), user_data (\S+?), (.*)")
-rings, open_reqs, writes, syncs = set(), {}, [], []
+call = re.compile(r"-(\d+)\s.*?\s(\d+)\.(\d{6}): sys_pwrite64(?:\(fd: ([0-9a-f]+),.*| -> 0x([0-9a-f]+))")
+rings, open_reqs, writes, syncs, calling = set(), {}, [], [], None
 for text in open(trace):
     if "[LOST" in text:
         sys.exit("the trace lost events: nothing can be told")
+    m = call.search(text)
+    if m and m[1] == pid:
+        at = int(m[2] + m[3]) * 1000
+        if m[4]:
+            calling = (int(m[4], 16), at)
+        elif calling:
+            if calling[0] == fd:
+                writes.append((calling[1], at, int(m[5], 16)))
+            calling = None
     m = line.search(text)
     if not m:
         continue
