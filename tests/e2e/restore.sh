@@ -269,7 +269,7 @@ END_FLIP
     [ ! -e "$target" ] || fail "a damaged recovery point was restored"
     expect 0 cli site verify "records@${rp[before-upgrade]}" --key "$key" # which does not need it
     rm "$object"
-    expect 66 cli site verify records --key "$key"
+    expect 81 cli site verify records --key "$key"
     says "RP ${rp[after-upgrade]}"
 fi
 echo "3 recovery points by number, time and age; 4 interruptions resumed; damage named"
