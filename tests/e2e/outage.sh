@@ -18,9 +18,9 @@ source = nbd
 export = unix:$dir/socket
 END
 mkdir -p "$dir/site/spool" "$dir/store"
-small=yes # file systems of their own for spool and store, where we may make them
+small=yes # file systems of their own for spool and store, where we may make them; a killed daemon's ring may hold them for a moment
 mount -t tmpfs -o size=300m relais-e2e "$dir/site/spool" 2>/dev/null || small=no
-[ $small = no ] || { at_end+=("umount '$dir/site/spool'" "umount '$dir/store'"); mount -t tmpfs -o size=1g relais-e2e "$dir/store"; }
+[ $small = no ] || { at_end+=("umount -l '$dir/site/spool' '$dir/store'"); mount -t tmpfs -o size=1g relais-e2e "$dir/store"; }
 start hub
 start site
 await 20 "the first recovery point" eval '[ "$(cli site status --json | jq ".groups[0].complete_rp")" -ge 1 ]'
