@@ -77,6 +77,41 @@ int client_control(struct caller **out, const char *path, struct err *e)
     return res != 0 ? res : caller_new(out, l, e);
 }
 
+int client_ask(const char *control, const struct client_request *r, struct err *e)
+{
+    struct caller *c = NULL;
+    struct call call = {.expect = r->expect};
+    int res = client_control(&c, control, e);
+    if (res != 0)
+        return res;
+    res = call_start(c, &call, r->type, r->message, NULL, 0, e);
+    if (res == 0) {
+        res = call_wait(&call, e);
+        if (res == 0)
+            res = r->take(r->arg, &call.reply, e);
+        call_end(&call);
+    }
+    caller_free(c);
+    return res;
+}
+
+struct asked_alone {
+    const char *control;
+    const struct client_request *request;
+};
+
+static int ask_alone(void *arg, struct err *e)
+{
+    const struct asked_alone *a = arg;
+    return client_ask(a->control, a->request, e);
+}
+
+int client_ask_alone(const char *control, const struct client_request *r, struct err *e)
+{
+    struct asked_alone a = {control, r};
+    return client_run(ask_alone, &a, e);
+}
+
 int client_hub_open(struct client_hub *h, const struct config *c, struct err *e)
 {
     struct tls_peer peer = {0};

@@ -13,6 +13,19 @@ int client_run(int (*fn)(void *arg, struct err *e), void *arg, struct err *e);
 /* Errors: NET, saying that relaisd may not run. (waits) */
 int client_control(struct caller **out, const char *path, struct err *e);
 
+/* One request to the local daemon. take looks at the reply, of type `expect`, and tells it. */
+struct client_request {
+    uint8_t type, expect;
+    const ProtobufCMessage *message;
+    int (*take)(void *arg, const struct message *reply, struct err *e);
+    void *arg;
+};
+/* Connects, asks, hands the reply to take. Errors: those of client_control, what the daemon refuses
+ * with, take's. (waits) */
+int client_ask(const char *control, const struct client_request *r, struct err *e);
+/* The same on a loop of its own. */
+int client_ask_alone(const char *control, const struct client_request *r, struct err *e);
+
 /* The hub and the keys to talk to it, from the configuration. */
 struct client_hub {
     struct key_secret *key;

@@ -6,35 +6,30 @@
 #include <string.h>
 
 struct pause {
-    const char *control, *group;
+    const char *group;
     bool pause;
 };
 
-static int ask(void *arg, struct err *e)
+static int tell(void *arg, const struct message *reply, struct err *e)
 {
-    struct pause *p = arg;
-    struct caller *c = NULL;
-    struct call call = {.expect = FRAME_PauseState};
-    Relais__PauseSet set;
+    const struct pause *p = arg;
     char lag[UNITS_TEXT];
-    int res = client_control(&c, p->control, e);
-    if (res != 0)
-        return res;
+    (void)e;
+    (void)printf("%s: %s; %s to ship\n", p->group,
+                 p->pause ? "paused until relais resume, also over restarts; cuts go on"
+                          : "resumed",
+                 units_size(lag, reply->pause_state->lag_bytes));
+    return 0;
+}
+
+static int ask(struct pause *p, const char *control, struct err *e)
+{
+    Relais__PauseSet set;
     relais__pause_set__init(&set);
     set.group = (char *)(uintptr_t)p->group;
     set.pause = p->pause;
-    res = call_start(c, &call, FRAME_PauseSet, &set.base, NULL, 0, e);
-    if (res == 0) {
-        res = call_wait(&call, e);
-        if (res == 0)
-            (void)printf("%s: %s; %s to ship\n", p->group,
-                         p->pause ? "paused until relais resume, also over restarts; cuts go on"
-                                  : "resumed",
-                         units_size(lag, call.reply.pause_state->lag_bytes));
-        call_end(&call);
-    }
-    caller_free(c);
-    return res;
+    return client_ask_alone(
+        control, &(struct client_request){FRAME_PauseSet, FRAME_PauseState, &set.base, tell, p}, e);
 }
 
 int cmd_pause(struct command_context *ctx, int argc, char **argv, struct err *e)
@@ -56,8 +51,7 @@ int cmd_pause(struct command_context *ctx, int argc, char **argv, struct err *e)
         res = err_set(e, ERR_NOENT, "%s: there is no [group %.48s] in %s", name, p.group,
                       config->file);
     } else {
-        p.control = config->control;
-        res = client_run(ask, &p, e);
+        res = ask(&p, config->control, e);
         if (res != 0)
             res = err_prefix(e, "%s %s", name, p.group);
     }

@@ -6,14 +6,17 @@
 #include <string.h>
 
 struct resize {
-    const char *control, *name;
+    const char *name;
     char group[NAME_MAX_LEN + 1];
     const char *volume;
 };
 
-static void tell(const struct resize *r, const Relais__Resized *m)
+static int tell(void *arg, const struct message *reply, struct err *e)
 {
+    const struct resize *r = arg;
+    const Relais__Resized *m = reply->resized;
     char was[UNITS_TEXT], is[UNITS_TEXT];
+    (void)e;
     units_size(was, m->was);
     units_size(is, m->size);
     if (!m->captured)
@@ -24,35 +27,14 @@ static void tell(const struct resize *r, const Relais__Resized *m)
         (void)printf("%s: grown from %s to %s; the next cut has it, clients that connect from now "
                      "on, and %u that are connected when they do so anew\n",
                      r->name, was, is, m->clients);
-}
-
-static int ask(void *arg, struct err *e)
-{
-    struct resize *r = arg;
-    struct caller *c = NULL;
-    struct call call = {.expect = FRAME_Resized};
-    Relais__Resize m;
-    int res = client_control(&c, r->control, e);
-    if (res != 0)
-        return res;
-    relais__resize__init(&m);
-    m.group = r->group;
-    m.volume = (char *)(uintptr_t)r->volume;
-    res = call_start(c, &call, FRAME_Resize, &m.base, NULL, 0, e);
-    if (res == 0) {
-        res = call_wait(&call, e);
-        if (res == 0)
-            tell(r, call.reply.resized);
-        call_end(&call);
-    }
-    caller_free(c);
-    return res;
+    return 0;
 }
 
 int cmd_resize(struct command_context *ctx, int argc, char **argv, struct err *e)
 {
     static const struct option options[] = {{NULL, 0, NULL, 0}};
     struct resize r = {0};
+    Relais__Resize m;
     struct config *config = NULL;
     const char *slash;
     int res;
@@ -69,8 +51,12 @@ int cmd_resize(struct command_context *ctx, int argc, char **argv, struct err *e
     res = command_config(&config, ctx, e);
     if (res != 0)
         return res;
-    r.control = config->control;
-    res = client_run(ask, &r, e);
+    relais__resize__init(&m);
+    m.group = r.group;
+    m.volume = (char *)(uintptr_t)r.volume;
+    res = client_ask_alone(config->control,
+                           &(struct client_request){FRAME_Resize, FRAME_Resized, &m.base, tell, &r},
+                           e);
     if (res != 0)
         res = err_prefix(e, "resize %s", r.name);
     config_free(config);

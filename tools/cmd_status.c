@@ -7,35 +7,16 @@
 #include <string.h>
 
 struct asked {
-    const char *control;
-    bool territory, json;
+    bool json;
     enum health health;
 };
 
-static int ask(void *arg, struct err *e)
+static int tell(void *arg, const struct message *reply, struct err *e)
 {
     struct asked *a = arg;
-    struct caller *c = NULL;
-    struct call call = {.expect = FRAME_Status};
-    Relais__StatusGet get;
     int64_t now = io_wall(fiber_io());
-    int res = client_control(&c, a->control, e);
-    if (res != 0)
-        return res;
-    relais__status_get__init(&get);
-    get.territory = a->territory;
-    res = call_start(c, &call, FRAME_StatusGet, &get.base, NULL, 0, e);
-    if (res == 0) {
-        res = call_wait(&call, e);
-        if (res == 0) {
-            const Relais__Status *st = call.reply.status;
-            a->health = health_status(st, now);
-            res = a->json ? status_print_json(st, now, e) : status_print(st, now, e);
-        }
-        call_end(&call);
-    }
-    caller_free(c);
-    return res;
+    a->health = health_status(reply->status, now);
+    return a->json ? status_print_json(reply->status, now, e) : status_print(reply->status, now, e);
 }
 
 int cmd_status(struct command_context *ctx, int argc, char **argv, struct err *e)
@@ -44,13 +25,15 @@ int cmd_status(struct command_context *ctx, int argc, char **argv, struct err *e
                                             {"json", no_argument, NULL, 'j'},
                                             {NULL, 0, NULL, 0}};
     struct asked a = {.health = HEALTH_UNKNOWN};
+    Relais__StatusGet get;
     struct config *config = NULL;
     int c, res;
+    relais__status_get__init(&get);
     while ((c = command_option(ctx, argc, argv, "", options, e)) != -1) {
         if (c == '?')
             return -(int)e->code;
         if (c == 't')
-            a.territory = true;
+            get.territory = true;
         else
             a.json = true;
     }
@@ -59,8 +42,9 @@ int cmd_status(struct command_context *ctx, int argc, char **argv, struct err *e
     res = command_config(&config, ctx, e);
     if (res != 0)
         return res;
-    a.control = config->control;
-    res = client_run(ask, &a, e);
+    res = client_ask_alone(
+        config->control,
+        &(struct client_request){FRAME_StatusGet, FRAME_Status, &get.base, tell, &a}, e);
     config_free(config);
     if (res == 0)
         return (int)a.health;

@@ -102,8 +102,11 @@ static void on_history(void *arg, uint64_t done, uint64_t total)
     progress_update(&h->progress, done, total, false);
 }
 
-static void take_own(struct history_args *h, const Relais__Status *st)
+static int take_own(void *arg, const struct message *reply, struct err *e)
 {
+    struct history_args *h = arg;
+    const Relais__Status *st = reply->status;
+    (void)e;
     for (size_t i = 0; i < st->n_groups; i++) {
         const Relais__GroupStatus *g = st->groups[i];
         if (strcmp(st->name, h->site) != 0 || strcmp(g->group, h->group) != 0 ||
@@ -113,26 +116,20 @@ static void take_own(struct history_args *h, const Relais__Status *st)
         h->own_rp = g->committed_rp;
         memcpy(h->own_link.b, g->committed_link.data, DIGEST_LEN);
     }
+    return 0;
 }
 
 /* What the site's own daemon knows committed, before the hub is asked: later it may know more. A
  * daemon that does not answer is no reason not to restore. (waits) */
 static void ask_own(struct history_args *h)
 {
-    struct call call = {.expect = FRAME_Status};
-    struct caller *own = NULL;
     struct err e = ERR_INIT;
     Relais__StatusGet get;
-    if (strcmp(h->site, h->config->name) != 0 || !config_group(h->config, h->group) ||
-        client_control(&own, h->config->control, &e) != 0)
-        return;
     relais__status_get__init(&get);
-    if (call_start(own, &call, FRAME_StatusGet, &get.base, NULL, 0, &e) == 0) {
-        if (call_wait(&call, &e) == 0)
-            take_own(h, call.reply.status);
-        call_end(&call);
-    }
-    caller_free(own);
+    if (strcmp(h->site, h->config->name) == 0 && config_group(h->config, h->group))
+        (void)client_ask(
+            h->config->control,
+            &(struct client_request){FRAME_StatusGet, FRAME_Status, &get.base, take_own, h}, &e);
 }
 
 static int check_own(const struct history_args *h, struct err *e)
