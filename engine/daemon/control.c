@@ -147,6 +147,16 @@ static int send_status(struct session *s, uint32_t id, bool territory, struct er
 
 /* ---- mark ---- */
 
+static int site_is_up(const struct daemon *d, struct err *e)
+{
+    if (d->config->group_count == 0)
+        return err_set(e, ERR_NOENT, "%s has no groups", d->config->name);
+    if (!d->site)
+        return err_set(e, ERR_AGAIN, "the site is not up: %s",
+                       *d->site_error ? d->site_error : "it is starting");
+    return 0;
+}
+
 static void mark_main(void *arg)
 {
     struct session *s = arg;
@@ -155,13 +165,10 @@ static void mark_main(void *arg)
     Relais__Marked m;
     uint64_t rp = 0;
     bool committed = false;
-    int res;
+    int res = site_is_up(d, &e);
     relais__marked__init(&m);
-    if (d->site)
+    if (res == 0)
         res = site_mark(d->site, s->group, s->label, s->mark_end, &rp, &committed, &e);
-    else
-        res = err_set(&e, ERR_AGAIN, "the site is not up: %s",
-                      *d->site_error ? d->site_error : "it is starting");
     m.rp = rp;
     m.committed = committed;
     /* When the asker has gone, the answer has no one to fail for. */
@@ -200,73 +207,68 @@ static int start_mark(struct session *s, uint32_t id, const Relais__MarkSet *m, 
     return 0;
 }
 
-/* ---- rates and pauses ---- */
+/* ---- what the site does at once ---- */
 
-static int site_is_up(const struct daemon *d, struct err *e)
+union reply {
+    ProtobufCMessage base;
+    Relais__RateState rate_state;
+    Relais__PauseState pause_state;
+    Relais__Rotated rotated;
+    Relais__Resized resized;
+};
+
+static int set_rate(struct site *site, const struct message *m, union reply *r, struct err *e)
 {
-    if (d->config->group_count == 0)
-        return err_set(e, ERR_NOENT, "%s has no groups", d->config->name);
-    if (!d->site)
-        return err_set(e, ERR_AGAIN, "the site is not up: %s",
-                       *d->site_error ? d->site_error : "it is starting");
-    return 0;
+    return site_rate(site, m->rate_set->rate, &r->rate_state, e);
 }
 
-static int set_rate(struct session *s, uint32_t id, const Relais__RateSet *m, struct err *e)
+static int set_pause(struct site *site, const struct message *m, union reply *r, struct err *e)
+{
+    relais__pause_state__init(&r->pause_state);
+    r->pause_state.paused = m->pause_set->pause;
+    return site_pause(site, m->pause_set->group, m->pause_set->pause, &r->pause_state.lag_bytes, e);
+}
+
+static int rotate(struct site *site, const struct message *m, union reply *r, struct err *e)
+{
+    relais__rotated__init(&r->rotated);
+    return site_rotate(site, m->rotate->group, &r->rotated.groups, e);
+}
+
+static int resize(struct site *site, const struct message *m, union reply *r, struct err *e)
+{
+    return site_resize(site, m->resize->group, m->resize->volume, &r->resized, e);
+}
+
+static const struct request {
+    uint8_t type, reply;
+    int (*answer)(struct site *, const struct message *, union reply *, struct err *);
+} requests[] = {
+    {FRAME_RateSet, FRAME_RateState, set_rate},
+    {FRAME_PauseSet, FRAME_PauseState, set_pause},
+    {FRAME_Rotate, FRAME_Rotated, rotate},
+    {FRAME_Resize, FRAME_Resized, resize},
+};
+
+static const struct request *find_request(uint8_t type)
+{
+    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++)
+        if (requests[i].type == type)
+            return &requests[i];
+    return NULL;
+}
+
+static int answer(struct session *s, const struct request *q, uint32_t id, const struct message *m,
+                  struct err *e)
 {
     struct daemon *d = s->control->daemon;
     struct err why = ERR_INIT;
-    Relais__RateState state;
+    union reply reply;
     int res = site_is_up(d, &why);
     if (res == 0)
-        res = site_rate(d->site, m->rate, &state, &why);
+        res = q->answer(d->site, m, &reply, &why);
     return res != 0 ? link_refuse(s->link, id, &why, e)
-                    : link_send(s->link, FRAME_RateState, id, &state.base, NULL, 0, e);
-}
-
-static int set_pause(struct session *s, uint32_t id, const Relais__PauseSet *m, struct err *e)
-{
-    struct daemon *d = s->control->daemon;
-    struct err why = ERR_INIT;
-    Relais__PauseState state;
-    uint64_t lag = 0;
-    int res = site_is_up(d, &why);
-    relais__pause_state__init(&state);
-    state.paused = m->pause;
-    if (res == 0)
-        res = site_pause(d->site, m->group, m->pause, &lag, &why);
-    state.lag_bytes = lag;
-    return res != 0 ? link_refuse(s->link, id, &why, e)
-                    : link_send(s->link, FRAME_PauseState, id, &state.base, NULL, 0, e);
-}
-
-/* ---- rotate ---- */
-
-static int rotate(struct session *s, uint32_t id, const Relais__Rotate *m, struct err *e)
-{
-    struct daemon *d = s->control->daemon;
-    struct err why = ERR_INIT;
-    Relais__Rotated reply;
-    int res = site_is_up(d, &why);
-    relais__rotated__init(&reply);
-    if (res == 0)
-        res = site_rotate(d->site, m->group, &reply.groups, &why);
-    return res != 0 ? link_refuse(s->link, id, &why, e)
-                    : link_send(s->link, FRAME_Rotated, id, &reply.base, NULL, 0, e);
-}
-
-/* ---- sizes ---- */
-
-static int resize(struct session *s, uint32_t id, const Relais__Resize *m, struct err *e)
-{
-    struct daemon *d = s->control->daemon;
-    struct err why = ERR_INIT;
-    Relais__Resized done;
-    int res = site_is_up(d, &why);
-    if (res == 0)
-        res = site_resize(d->site, m->group, m->volume, &done, &why);
-    return res != 0 ? link_refuse(s->link, id, &why, e)
-                    : link_send(s->link, FRAME_Resized, id, &done.base, NULL, 0, e);
+                    : link_send(s->link, q->reply, id, &reply.base, NULL, 0, e);
 }
 
 /* ---- connections ---- */
@@ -300,20 +302,15 @@ static int serve(struct session *s, struct message *m, struct err *e)
     struct frame_header h;
     int res = greet(s, m, e);
     while (res == 0 && (res = link_recv(s->link, &h, m, 60 * IO_S, e)) == 0) {
-        if (h.type == FRAME_Ping) {
+        const struct request *q = find_request(h.type);
+        if (q) {
+            res = answer(s, q, h.id, m, e);
+        } else if (h.type == FRAME_Ping) {
             res = link_answer_ping(s->link, &h, m, e);
         } else if (h.type == FRAME_StatusGet) {
             res = send_status(s, h.id, m->status_get->territory, e);
         } else if (h.type == FRAME_MarkSet) {
             res = start_mark(s, h.id, m->mark_set, e);
-        } else if (h.type == FRAME_RateSet) {
-            res = set_rate(s, h.id, m->rate_set, e);
-        } else if (h.type == FRAME_PauseSet) {
-            res = set_pause(s, h.id, m->pause_set, e);
-        } else if (h.type == FRAME_Rotate) {
-            res = rotate(s, h.id, m->rotate, e);
-        } else if (h.type == FRAME_Resize) {
-            res = resize(s, h.id, m->resize, e);
         } else if (h.type != FRAME_Pong) {
             struct err why = ERR_INIT;
             (void)err_set(&why, ERR_PROTO, "%s does not belong on the control socket",
