@@ -67,19 +67,30 @@ static int number_times(uint64_t *out, const struct number *n, uint64_t unit)
     return 0;
 }
 
-int units_parse_size(uint64_t *out, const char *text)
+/* A number and, if there is one, a letter of `letters`, each `step` times the one before it.
+ * Returns what follows, or NULL. */
+static const char *prefixed_parse(struct number *n, uint64_t *unit, const char *text,
+                                  const char *letters, unsigned step)
 {
-    static const char letters[] = "kmgtpe";
-    struct number n;
-    const char *p = number_parse(&n, skip_spaces(text)), *letter;
-    uint64_t unit = 1;
+    const char *p = number_parse(n, skip_spaces(text)), *letter;
+    *unit = 1;
     if (!p)
-        return -1;
+        return NULL;
     p = skip_spaces(p);
     letter = *p ? strchr(letters, *p | 0x20) : NULL;
-    if (letter) {
-        unit = UINT64_C(1) << (10 * (unsigned)(letter - letters + 1));
-        p++;
+    for (long i = letter ? letter - letters + 1 : 0; i > 0; i--)
+        *unit *= step;
+    return letter ? p + 1 : p;
+}
+
+int units_parse_size(uint64_t *out, const char *text)
+{
+    struct number n;
+    uint64_t unit;
+    const char *p = prefixed_parse(&n, &unit, text, "kmgtpe", 1024);
+    if (!p)
+        return -1;
+    if (unit > 1) {
         /* "KB" is refused: half of the world means 1000 by it. */
         if (p[0] == 'i' && (p[1] == 'B' || p[1] == 'b'))
             p += 2;
@@ -131,18 +142,11 @@ int units_parse_duration(uint64_t *out_ns, const char *text)
 
 int units_parse_bitrate(uint64_t *out, const char *text)
 {
-    static const char letters[] = "kmgt";
     struct number n;
-    const char *p = number_parse(&n, skip_spaces(text)), *letter;
-    uint64_t unit = 1;
+    uint64_t unit;
+    const char *p = prefixed_parse(&n, &unit, text, "kmgt", 1000);
     if (!p)
         return -1;
-    p = skip_spaces(p);
-    letter = *p ? strchr(letters, *p | 0x20) : NULL;
-    for (long i = letter ? letter - letters + 1 : 0; i > 0; i--)
-        unit *= 1000;
-    if (letter)
-        p++;
     if (strncmp(p, "bit", 3) != 0 || (unit == 1 && n.has_frac))
         return -1;
     p += 3;

@@ -48,11 +48,20 @@ static int write_some(int fd, const void *buf, size_t len, uint64_t off)
     return fiber_await(&r);
 }
 
-int fio_read_all(int fd, void *buf, size_t len, uint64_t off)
+/* class: NULL for a read of the ring's own. */
+static int read_some(const enum io_work_class *class, int fd, void *buf, size_t len, uint64_t off)
+{
+    if (!class)
+        return fio_read(fd, buf, len, off);
+    BEGIN(r, read_as, *class, fd, buf, len, off);
+    return fiber_await(&r);
+}
+
+static int read_all(const enum io_work_class *class, int fd, void *buf, size_t len, uint64_t off)
 {
     char *p = buf;
     while (len) {
-        int n = fio_read(fd, p, len, off);
+        int n = read_some(class, fd, p, len, off);
         if (n < 0)
             return n;
         if (n == 0)
@@ -64,26 +73,14 @@ int fio_read_all(int fd, void *buf, size_t len, uint64_t off)
     return 0;
 }
 
-static int read_some_as(enum io_work_class class, int fd, void *buf, size_t len, uint64_t off)
+int fio_read_all(int fd, void *buf, size_t len, uint64_t off)
 {
-    BEGIN(r, read_as, class, fd, buf, len, off);
-    return fiber_await(&r);
+    return read_all(NULL, fd, buf, len, off);
 }
 
 int fio_read_all_as(enum io_work_class class, int fd, void *buf, size_t len, uint64_t off)
 {
-    char *p = buf;
-    while (len) {
-        int n = read_some_as(class, fd, p, len, off);
-        if (n < 0)
-            return n;
-        if (n == 0)
-            return -ENODATA;
-        p += n;
-        off += (uint64_t)n;
-        len -= (size_t)n;
-    }
-    return 0;
+    return read_all(&class, fd, buf, len, off);
 }
 
 static int copy_some(int from, uint64_t from_off, int to, uint64_t to_off, size_t len)
