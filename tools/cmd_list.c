@@ -1,9 +1,9 @@
 /* relais list: the recovery points of a group, their chain verified. */
 #include "history_args.h"
+#include "json_out.h"
 #include "table.h"
 #include "units.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,7 +71,6 @@ static int print_json(const struct list *l, const struct reader_point *points, s
                       struct err *e)
 {
     json_t *array = json_array(), *root;
-    char *text = NULL;
     int bad = !array;
     for (size_t i = 0; i < count && !bad; i++) {
         const struct reader_point *p = &points[i];
@@ -87,14 +86,7 @@ static int print_json(const struct list *l, const struct reader_point *points, s
                : json_pack("{s:s, s:s, s:I, s:O}", "site", l->history.site, "group",
                            l->history.group, "first_complete",
                            (json_int_t)first_complete(points, count), "points", array);
-    if (root)
-        text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
-    if (text)
-        (void)puts(text);
-    else
-        bad = err_set(e, ERR_OS, "out of memory for JSON");
-    free(text);
-    json_decref(root);
+    bad = json_out(root, 1, e) != 0;
     json_decref(array);
     return bad ? -(int)e->code : 0;
 }

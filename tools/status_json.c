@@ -1,9 +1,9 @@
 /* The status as JSON. Names and units stay as they are once released: scripts read them. Times are
  * seconds since 1970, durations seconds, both with fractions; sizes are bytes. */
 #include "health.h"
+#include "json_out.h"
 #include "status_view.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -97,7 +97,6 @@ static json_t *hub_group_json(const Relais__HubGroup *g, int64_t now)
 int status_print_json(const Relais__Status *st, int64_t now, struct err *e)
 {
     json_t *groups = json_array(), *territory = json_array(), *root = NULL;
-    char *text = NULL;
     int bad = !groups || !territory;
     for (size_t i = 0; i < st->n_groups && !bad; i++)
         bad = json_array_append_new(groups, group_json(st->groups[i], now)) |
@@ -118,14 +117,11 @@ int status_print_json(const Relais__Status *st, int64_t now, struct err *e)
             (json_int_t)st->spool_used, "spool_budget", (json_int_t)st->spool_budget,
             "hub_connections", (json_int_t)st->hub_connections, "memory", (json_int_t)st->memory,
             "groups", groups, "territory", territory);
-    if (root && add_site_steering(root, st) == 0)
-        text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-    if (text)
-        (void)puts(text);
-    else
-        bad = err_set(e, ERR_OS, "out of memory for JSON");
-    free(text);
-    json_decref(root);
+    if (root && add_site_steering(root, st) != 0) {
+        json_decref(root);
+        root = NULL;
+    }
+    bad = json_out(root, 2, e) != 0;
     json_decref(groups);
     json_decref(territory);
     return bad ? -(int)e->code : 0;
