@@ -79,9 +79,11 @@
 #define EXPORT_WORKERS     128u        /* requests that run at once on one volume */
 
 /* The store. */
-#define STORE_NAME_MAX  200u
-#define STORE_ENTRY_MAX 512u  /* one recovery point's entry in the catalog */
-#define STORE_LIST_MAX  1000u /* names or entries in one listing */
+#define STORE_NAME_MAX   200u
+#define STORE_ENTRY_MAX  512u  /* one recovery point's entry in the catalog */
+#define STORE_HOLDER_MAX 128u  /* who has a lease, with the terminating zero */
+#define STORE_LEASES_MAX 16u   /* leases of different names in one store */
+#define STORE_LIST_MAX   1000u /* names or entries in one listing */
 
 /* Wraps of data keys for readers that came later: of one group, at a hub. */
 #define WRAPS_BATCH_MAX ((uint32_t)(256 * KIB)) /* bytes of one batch: a payload */

@@ -111,6 +111,8 @@ static const struct store_ops dir_ops = {
     .move_head = dir_move_head,
     .catalog = dir_catalog,
     .groups = dir_groups,
+    .claim = dir_claim,
+    .move_claim = dir_move_claim,
     .close = dir_close,
 };
 

@@ -49,6 +49,11 @@ struct dir_store {
     struct fiber_mutex naming;
     struct dir_node *nodes;
     unsigned node_count;
+    struct dir_claim { /* in memory: nobody else has the store open */
+        char name[NAME_MAX_LEN + 1];
+        struct store_claim claim;
+    } claims[STORE_LEASES_MAX];
+    unsigned claim_count;
 };
 
 /* The node of a directory; evicts idle ones past DIR_NODES_KEPT. Every get has its put. */
@@ -90,5 +95,9 @@ int dir_move_head(struct store *, const char *site, const char *group,
 int dir_catalog(struct store *, const char *site, const char *group, uint64_t after,
                 struct store_head *out, uint32_t max, uint32_t *count, struct err *);
 int dir_groups(struct store *, const char *site, struct store_names *out, struct err *);
+
+int dir_claim(struct store *, const char *name, struct store_claim *out, struct err *);
+int dir_move_claim(struct store *, const char *name, const struct store_claim *from,
+                   const struct store_claim *to, struct err *);
 
 #endif

@@ -202,6 +202,8 @@ static const struct store_ops rstore_ops = {
     .move_head = rstore_move_head,
     .catalog = rstore_catalog,
     .groups = rstore_groups,
+    .claim = rstore_claim,
+    .move_claim = rstore_move_claim,
     .close = rstore_close,
 };
 

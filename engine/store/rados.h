@@ -4,7 +4,8 @@
  *   o/NAME       objects
  *   head.GROUP   omap: "head" = rp u64 and value; "rp.RP16" = value, the catalog
  *   groups       omap: a key for each group that ever was given a head
- * and in the default namespace the object "relais" that says which format this is.
+ * and in the default namespace the object "relais" that says which format this is, and
+ *   lease.NAME   omap: "claim" = turn u64 and holder
  *
  * librados answers on threads of its own; a callback posts the result to the loop and does nothing
  * else. A fiber that is cancelled still waits for its operation, because its buffers are in use
@@ -24,6 +25,7 @@
 #define RADOS_OBJECT    "o/"
 #define RADOS_HEAD      "head."
 #define RADOS_GROUPS    "groups"
+#define RADOS_LEASE     "lease."
 #define RADOS_TIMEOUT_S "30"
 #define RADOS_CONNECT_S "10"
 
@@ -43,7 +45,7 @@ struct rstore {
     char *pool, *user;
     struct store_gate gate;
     struct fiber_mutex opening;
-    struct rstore_site sites[PEERS_MAX];
+    struct rstore_site sites[PEERS_MAX + 1]; /* and the default namespace */
     uint32_t site_count;
 };
 
@@ -67,7 +69,7 @@ int rstore_write(struct rstore *s, rados_ioctx_t ioctx, rados_write_op_t write, 
                  uint64_t bytes);
 int rstore_read(struct rstore *s, rados_ioctx_t ioctx, rados_read_op_t read, const char *oid);
 
-/* The site's namespace; opened once, kept. Errors: LIMIT and as rstore_fail. (waits) */
+/* The site's namespace, "" for the default one; opened once, kept. Errors: LIMIT and as rstore_fail. (waits) */
 int rstore_site(struct rstore *s, const char *site, rados_ioctx_t *out, struct err *e);
 /* Text and code for a negative errno of librados. */
 int rstore_fail(const struct rstore *s, struct err *e, int os, const char *what, const char *site,
@@ -93,5 +95,9 @@ int rstore_move_head(struct store *, const char *site, const char *group,
 int rstore_catalog(struct store *, const char *site, const char *group, uint64_t after,
                    struct store_head *out, uint32_t max, uint32_t *count, struct err *);
 int rstore_groups(struct store *, const char *site, struct store_names *out, struct err *);
+
+int rstore_claim(struct store *, const char *name, struct store_claim *out, struct err *);
+int rstore_move_claim(struct store *, const char *name, const struct store_claim *from,
+                      const struct store_claim *to, struct err *);
 
 #endif

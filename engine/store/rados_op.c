@@ -88,14 +88,14 @@ static int add_site(struct rstore *s, const char *site, struct err *e)
     struct open_site o = {.s = s, .ioctx = NULL};
     struct rstore_site *new = &s->sites[s->site_count];
     int r;
-    if (s->site_count == PEERS_MAX)
+    if (s->site_count == PEERS_MAX + 1)
         return err_set(e, ERR_LIMIT, "store: site %s would be the %uth; at most %u are possible",
                        site, PEERS_MAX + 1, PEERS_MAX);
     r = fio_work(IO_WORK_BLOCKING, open_site, &o);
     if (!o.ioctx)
         return rstore_fail(s, e, r, "opening the namespace of", site, "");
     /* Also when the fiber was cancelled meanwhile: the next one needs it. */
-    rados_ioctx_set_namespace(o.ioctx, site);
+    rados_ioctx_set_namespace(o.ioctx, site); /* "" is the default one */
     (void)snprintf(new->name, sizeof new->name, "%s", site);
     new->ioctx = o.ioctx;
     s->site_count++;

@@ -33,6 +33,12 @@ struct store_names {
  * with the next number: "GROUP.readers". groups() does not tell of it. */
 #define STORE_READERS ".readers"
 
+/* Who has a lease, as the store knows it: what lease.h is made of. Turn 0: nobody ever had it. */
+struct store_claim {
+    uint64_t turn;                 /* changes whenever it is taken, renewed or released */
+    char holder[STORE_HOLDER_MAX]; /* "" when released; made for people to read */
+};
+
 struct store;
 struct store_ops {
     /* Durable when it returns 0. At most PART_SIZE bytes (else LIMIT). An object of that name and
@@ -66,6 +72,13 @@ struct store_ops {
                    struct store_head *out, uint32_t max, uint32_t *count, struct err *);
     /* Groups of a site that have a head, sorted. The caller frees out->names. */
     int (*groups)(struct store *, const char *site, struct store_names *out, struct err *);
+
+    /* The lease of that name (a name as sites have). For lease.c alone. */
+    int (*claim)(struct store *, const char *name, struct store_claim *out, struct err *);
+    /* Moves it from exactly `from` to `to`, atomically; to->turn > from->turn. Errors: as
+     * move_head; after IO or AGAIN it may have happened. */
+    int (*move_claim)(struct store *, const char *name, const struct store_claim *from,
+                      const struct store_claim *to, struct err *);
     void (*close)(struct store *);
 };
 struct store {

@@ -48,6 +48,15 @@ int store_name_site(const char *site, struct err *e)
     return 0;
 }
 
+int store_name_lease(const char *name, struct err *e)
+{
+    if (!bytes_is_name(name))
+        return err_set(e, ERR_INPUT,
+                       "store: '%.64s' is no name of a lease: use up to %u of a-z, 0-9 and '-'",
+                       name, NAME_MAX_LEN);
+    return 0;
+}
+
 int store_name_group(const char *site, const char *group, struct err *e)
 {
     char name[NAME_MAX_LEN + 1];

@@ -11,6 +11,7 @@
 #define STORE_NAME_DEPTH 8u
 
 int store_name_site(const char *site, struct err *e);
+int store_name_lease(const char *name, struct err *e);
 int store_name_group(const char *site, const char *group, struct err *e);
 int store_name_object(const char *site, const char *name, struct err *e);
 /* Like an object's name, but it may be empty and may end anywhere. */

@@ -523,9 +523,42 @@ SPEC(what_was_stored_is_there_after_reopening)
     ok(OPS->move_head(f->store, f->site, "records", &one, &two, &e), &e);
 }
 
+static struct store_claim claim_of(uint64_t turn, const char *holder)
+{
+    struct store_claim c = {.turn = turn};
+    (void)snprintf(c.holder, sizeof c.holder, "%s", holder);
+    return c;
+}
+
+SPEC(a_claim_moves_only_from_where_it_is)
+{
+    struct store *second = fixture_second(f);
+    struct store_claim none = {0}, a = claim_of(1, "hub-a"), b = claim_of(2, "hub-b"), now;
+    struct store_claim other = claim_of(1, "hub-b"), free_again = claim_of(3, "");
+    struct err e = ERR_INIT;
+    ok(OPS->claim(f->store, f->site, &now, &e), &e);
+    assert_int_equal(now.turn, 0);
+    fails(OPS->move_claim(f->store, f->site, &a, &b, &e), CONFLICT);
+    ok(OPS->move_claim(f->store, f->site, &none, &a, &e), &e);
+    fails(second->ops->move_claim(second, f->site, &none, &other, &e), CONFLICT);
+    fails(second->ops->move_claim(second, f->site, &other, &b, &e), CONFLICT);
+    ok(second->ops->move_claim(second, f->site, &a, &b, &e), &e);
+    fails(OPS->move_claim(f->store, f->site, &a, &b, &e), CONFLICT);
+    ok(OPS->claim(f->store, f->site, &now, &e), &e);
+    assert_int_equal(now.turn, 2);
+    assert_string_equal(now.holder, "hub-b");
+    ok(OPS->move_claim(f->store, f->site, &b, &free_again, &e), &e);
+    ok(second->ops->claim(second, f->site, &now, &e), &e);
+    assert_int_equal(now.turn, 3);
+    assert_string_equal(now.holder, "");
+    fails(OPS->claim(f->store, "../x", &now, &e), INPUT);
+    fixture_close_second(f, second);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_claim_moves_only_from_where_it_is),
         cmocka_unit_test(an_object_reads_back_in_any_range),
         cmocka_unit_test(an_empty_object_is_an_object),
         cmocka_unit_test(an_object_larger_than_a_part_is_refused),
