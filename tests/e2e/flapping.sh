@@ -2,6 +2,7 @@
 # resets: what the hub then has is exact, and a cut costs at most one window of bytes sent twice.
 #
 # RELAIS_FLAPPING_CUTS (8), RELAIS_FLAPPING_SEED (1). The campaign: RELAIS_FLAPPING_CUTS=200 tests/e2e/run flapping
+# alone: measures goodput
 cuts=${RELAIS_FLAPPING_CUTS:-8} seed=${RELAIS_FLAPPING_SEED:-1}
 bench=$RELAIS_BUILD/bench/relais-bench
 [ "$(id -u)" -eq 0 ] && [ -e /dev/net/tun ] || { echo "skipped: needs root and /dev/net/tun"; exit 0; }

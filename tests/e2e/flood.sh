@@ -1,5 +1,6 @@
 # flood: thousands of connections of strangers who say nothing, or nonsense: members come in and their
 # recovery points go on, the hub's memory and its log are bounded, and all is over when they go.
+# alone: its load would be the others' too
 make_keys hub site
 make_hub site
 sed -i 's/^\[hub\]/[hub]\nconnections = 8/' "$dir/hub/relais.conf"

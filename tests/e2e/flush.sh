@@ -3,6 +3,7 @@
 #
 # Most of the data path makes no system calls, so strace shows little of it; the kernel's tracepoints do, by file
 # descriptor and with the time on the clock that the client uses.
+# alone: the kernel's trace is one for all
 tracing=/sys/kernel/tracing
 if [ ! -e $tracing/events/io_uring/io_uring_complete ]; then
     [ "$(id -u)" -eq 0 ] && mount -t tracefs nodev $tracing 2>/dev/null || true

@@ -7,7 +7,7 @@ relais=$RELAIS_BUILD/tools/relais
 relaisd=$RELAIS_BUILD/engine/daemon/relaisd
 dir=$(mktemp -d /var/tmp/relais-e2e-XXXXXX)
 export XDG_STATE_HOME=$dir/state-home # what relais remembers of groups is the test's own
-port=$((20000 + RANDOM % 20000))
+port=$((12000 + $$ % 10000 * 2)) # two of its own, below those that the kernel gives out
 declare -A pid=()
 at_end=() # commands for the end, whatever it is
 

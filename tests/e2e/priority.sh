@@ -1,5 +1,6 @@
 # priority: two groups on a full link of 20 Mbit/s (tbf between two network namespaces): the RPO of the one
 # with high priority stays near its interval, and the low one still moves, by its weight when both are behind.
+# alone: measures RPO and shares of a link
 [ "$(id -u)" = 0 ] || { echo "skipped: network namespaces need root"; exit 0; }
 make_keys hub site
 net=relais-e2e-$$ near=re$$a far=re$$b

@@ -3,6 +3,7 @@
 #
 # The part of systemd is played by a program of some lines: the notification socket, the file descriptor
 # store, LISTEN_FDS; and .socket units for two more exports.
+# alone: measures pauses of guests
 make_keys hub site
 mkdir "$dir/units"
 truncate -s 256M "$dir/data" "$dir/unit" "$dir/tls"

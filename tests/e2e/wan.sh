@@ -1,5 +1,6 @@
 # wan: the emulated link is what its profile says; a reset ends connections at both ends; killed, it
 # leaves no process and no namespace behind.
+# alone: measures delay and loss
 bench=$RELAIS_BUILD/bench/relais-bench
 [ "$(id -u)" -eq 0 ] && [ -e /dev/net/tun ] || { echo "skipped: needs root and /dev/net/tun"; exit 0; }
 
