@@ -13,6 +13,8 @@ const struct bench_command bench_commands[] = {
      "       relais-bench wan --check [--json] [--set KEY=VALUE]... PROFILE\n"
      "       relais-bench wan --ceiling [--no-offload]\n"
      "       relais-bench wan --tell DIR set KEY VALUE | stats | stop"},
+    {"micro", cmd_micro, "measure pieces of the engine beside the primitives they stand on",
+     "[--json] [--repeats N] [--batch DURATION] [seal|hash|index|link|nbd]..."},
     {"help", cmd_help, "explain a command", "[COMMAND]"},
 };
 const size_t bench_command_count = sizeof bench_commands / sizeof bench_commands[0];
