@@ -38,6 +38,7 @@ int keyring_init(struct keyring *k, const struct config *config, const struct co
 
 void keyring_rotate(struct keyring *k)
 {
+    k->wiped += k->current != NULL;
     datakey_free(k->current);
     k->current = NULL;
 }

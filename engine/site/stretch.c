@@ -62,6 +62,7 @@ int stretch_new(struct stretch **out, const struct stretch_spec *spec, uint64_t 
         return res;
     }
     key = keyring_key(spec->keyring, io);
+    s->keys_wiped = spec->keyring->wiped;
     s->wraps = *datakey_wraps(key);
     s->source = (struct manifest_source){.rp = rp};
     io_random(io, s->source.salt, sizeof s->source.salt);
@@ -98,7 +99,8 @@ int stretch_append(struct stretch *s, struct region *r, struct err *e)
 bool stretch_full(const struct stretch *s)
 {
     uint32_t under_way = s->spec->shop->slot_count * REGION_SECTORS;
-    return deltawriter_len(s->writer) >= s->soft + DELTA_BASE ||
+    return s->keys_wiped != s->spec->keyring->wiped ||
+           deltawriter_len(s->writer) >= s->soft + DELTA_BASE ||
            deltawriter_extents(s->writer) + under_way + REGION_SECTORS > EXTENTS_MAX ||
            deltawriter_index_len(s->writer) + (uint64_t)(under_way + REGION_SECTORS) * ENTRY_MAX >
                INDEX_MAX ||

@@ -28,6 +28,7 @@ struct stretch {
     struct deltawriter *writer;
     struct hashes hashes;
     struct seal_key key;
+    uint64_t keys_wiped; /* of the keyring, when it began */
     struct manifest_source source;
     struct datakey_wraps wraps;
     uint64_t plain_bytes, frame_bytes;
@@ -40,7 +41,8 @@ int stretch_new(struct stretch **out, const struct stretch_spec *spec, uint64_t 
 void stretch_prepare(const struct stretch *s, struct region *r);
 /* Adds a processed region; in order. (waits) */
 int stretch_append(struct stretch *s, struct region *r, struct err *e);
-/* Whether the next region should go into the next delta. */
+/* Whether the next region should go into the next delta: it has its size, or its data key's time is
+ * over (a delta of slow seeding takes hours). */
 bool stretch_full(const struct stretch *s);
 /* Makes it durable, appends it to the chain, brings the indexes up to date. On an error nothing of
  * it remains, unless it is in the chain already (indexes then recover). Frees it. (waits) */

@@ -362,6 +362,21 @@ static void hung_read(struct io *io, struct io_req *req, int fd, void *buf, size
     hung.off = off;
 }
 
+static void hang_a_read(struct io *io)
+{
+    memset(&hung, 0, sizeof hung);
+    hung.real = io->ops;
+    hung.ops = *io->ops;
+    hung.ops.read = hung_read;
+    io->ops = &hung.ops;
+}
+
+static void let_it_go(struct io *io)
+{
+    io->ops = hung.real;
+    io->ops->read(hung.io, hung.req, hung.fd, hung.buf, hung.len, hung.off);
+}
+
 static void cut_fiber(void *arg)
 {
     (void)bench_cut(arg, "");
@@ -381,19 +396,14 @@ static void hanging(void *arg)
     fixture_text(f->group.thaw, sizeof f->group.thaw, "touch %s", thawed);
     f->group.freeze_max_ns = 200 * IO_MS;
     bench_open(&b, f);
-    memset(&hung, 0, sizeof hung);
-    hung.real = io->ops;
-    hung.ops = *io->ops;
-    hung.ops.read = hung_read;
-    io->ops = &hung.ops;
+    hang_a_read(io);
     cut = fiber_spawn(io, "cut", cut_fiber, &b);
     uint64_t end = io_now(io) + 5 * IO_S;
     while (access(thawed, F_OK) != 0 && io_now(io) < end)
         (void)fiber_sleep(20 * IO_MS);
     bool in_time = access(thawed, F_OK) == 0;
     assert_non_null(hung.req);
-    io->ops = hung.real;
-    io->ops->read(hung.io, hung.req, hung.fd, hung.buf, hung.len, hung.off);
+    let_it_go(io);
     fiber_join(cut);
     assert_true(b.result.frozen_too_long);
     assert_int_equal(b.result.end, CUT_SEALED);
@@ -405,6 +415,38 @@ static void a_disk_that_hangs_does_not_hold_the_freeze(void **state)
 {
     (void)state;
     with_fixture(hanging);
+}
+
+static void key_wiped(void *arg)
+{
+    struct fixture *f = arg;
+    struct replay r;
+    struct bench b;
+    struct io *io = fiber_io();
+    struct fiber *cut;
+    fixture_volume(f, "data", 60 * MIB);
+    fixture_fill(f, 0, 0, 60 * MIB, 1);
+    replay_init(&r, CAPACITY);
+    bench_open(&b, f);
+    hang_a_read(io);
+    cut = fiber_spawn(io, "cut", cut_fiber, &b);
+    while (!hung.req)
+        (void)fiber_sleep(IO_MS);
+    keyring_rotate(&b.keyring);
+    let_it_go(io);
+    fiber_join(cut);
+    assert_int_equal(b.result.end, CUT_COMPLETE);
+    assert_int_equal(b.result.rp, 2);
+    assert_true(replay_upto(&r, f, 2));
+    assert_true(replay_equals(&r, f, 0, 0));
+    bench_close(&b);
+    replay_done(&r);
+}
+
+static void nothing_is_sealed_long_under_a_key_that_was_wiped(void **state)
+{
+    (void)state;
+    with_fixture(key_wiped);
 }
 
 static void grown(void *arg)
@@ -526,6 +568,7 @@ int main(void)
         cmocka_unit_test(a_cut_that_freezes_too_long_keeps_what_it_sealed),
         cmocka_unit_test(a_volume_that_comes_back_to_another_history_is_shipped_again),
         cmocka_unit_test(a_disk_that_hangs_does_not_hold_the_freeze),
+        cmocka_unit_test(nothing_is_sealed_long_under_a_key_that_was_wiped),
         cmocka_unit_test(a_cut_is_of_the_volumes_as_they_are_when_frozen),
         cmocka_unit_test(a_volume_that_vanished_fails_the_cut_by_name),
         cmocka_unit_test(the_budget_holds_and_what_did_not_fit_comes_later),
