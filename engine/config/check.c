@@ -11,7 +11,7 @@
 
 static bool given(const struct section *s, const char *name)
 {
-    return s->seen & UINT64_C(1) << (option_find(s->kind, name) - options);
+    return s->lines[option_find(s->kind, name) - options] != 0;
 }
 
 /* Required options of every section. */
@@ -21,7 +21,7 @@ static void check_required(struct parser *p)
         for (size_t k = 0; k < option_count; k++) {
             const struct section *s = &p->sections[i];
             const struct option *o = &options[k];
-            if (o->section == s->kind && o->required && !(s->seen & UINT64_C(1) << k))
+            if (o->section == s->kind && o->required && s->lines[k] == 0)
                 parser_problem(p, s->line, s, o, NULL, "missing; it is required");
         }
 }

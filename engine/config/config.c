@@ -116,3 +116,17 @@ const struct config_peer *config_peer(const struct config *c, const char *name)
             return &c->peers[i];
     return NULL;
 }
+
+void config_keep(const struct config *c, const char *site, const char *group, struct keep *keep,
+                 uint64_t *lock_ns)
+{
+    const struct config_peer *p = config_peer(c, site);
+    *keep = c->keep;
+    *lock_ns = p && p->lock_ns != CONFIG_AUTO ? p->lock_ns : c->lock_ns;
+    for (unsigned i = 0; p && i < p->keep_count; i++)
+        if (!*p->keeps[i].group)
+            *keep = p->keeps[i].keep;
+    for (unsigned i = 0; p && i < p->keep_count; i++)
+        if (strcmp(p->keeps[i].group, group) == 0)
+            *keep = p->keeps[i].keep;
+}

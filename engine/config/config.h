@@ -15,6 +15,7 @@
 
 #include "bounds.h"
 #include "err.h"
+#include "keep.h"
 #include "rates.h"
 
 #include <stdbool.h>
@@ -25,6 +26,7 @@
 #define CONFIG_PATH_MAX    1024
 #define CONFIG_ADDRS_MAX   4u
 #define CONFIG_READS_MAX   64u        /* grants of one peer */
+#define CONFIG_KEEPS_MAX   32u        /* groups of a peer with rules of their own, and its own */
 #define CONFIG_AUTO        UINT64_MAX /* "auto", while parsing: config_parse settles it */
 #define CONFIG_CLIENTS_MAX 16u        /* certificate names of one export */
 
@@ -98,6 +100,10 @@ struct config_peer {
     /* What it may restore besides what is its own: "SITE/GROUP", or "SITE/" and a star for all. */
     char reads[CONFIG_READS_MAX][2 * NAME_MAX_LEN + 2];
     unsigned read_count;
+    /* On a hub: which of its recovery points are kept; none: as [hub] says. */
+    struct keep_of keeps[CONFIG_KEEPS_MAX];
+    unsigned keep_count;
+    uint64_t lock_ns; /* CONFIG_AUTO: as [hub] says */
     int line;
 };
 
@@ -126,6 +132,8 @@ struct config {
     char ceph_conf[CONFIG_PATH_MAX], ceph_user[CONFIG_WORD_MAX], ceph_keyring[CONFIG_PATH_MAX];
     uint64_t hub_memory; /* bytes of parts in flight */
     unsigned connections_max;
+    struct keep keep;
+    uint64_t lock_ns; /* nothing younger goes */
 
     struct config_peer *peers;
     unsigned peer_count;
@@ -148,6 +156,9 @@ void config_free(struct config *c);
 
 const struct config_group *config_group(const struct config *c, const char *name);
 const struct config_peer *config_peer(const struct config *c, const char *name);
+/* What a hub keeps of a site's group: the group's rules, else the peer's, else those of [hub]. */
+void config_keep(const struct config *c, const char *site, const char *group, struct keep *keep,
+                 uint64_t *lock_ns);
 
 /* Writes the reference of all options (name, type, default, bounds, help) in scdoc form to stdout:
  * the body of relais.conf(5). */

@@ -103,6 +103,22 @@ const struct option options[] = {
      .help = "Memory for parts on their way into the store, all connections together."},
     {SECTION_HUB, "connections", OPTION_NUMBER, SITE(connections_max), 0, 1, 4096, "64",
      .help = "Connections served at a time; further ones are refused."},
+    {SECTION_HUB, "keep", OPTION_KEEP, SITE(keep), .value = "all ever",
+     .help = "Which recovery points stay: rules apart by commas. *all 48h* keeps each of the last "
+             "48 hours; *hourly 14d*, *daily 90d*, *weekly 8*, *monthly 36*, *yearly 10* the last "
+             "complete one of each hour, day, week (from Monday), month and year of UTC, that is "
+             "not older than the span (a number counts hours, days and so on); *labelled 5000d* "
+             "those that bear a label, which otherwise stay for ever. A span may be *ever*. What "
+             "no rule keeps is merged into the next that stays. The newest complete one always "
+             "stays, and what is pinned (*relais pin*). Ages are measured by the hub's clock at "
+             "the commit; one that jumps makes nothing older by more than a day. *relais "
+             "retention* shows what it means. Rules that keep less take effect *lock* later."},
+    {SECTION_HUB, "lock", OPTION_DURATION_NEVER, SITE(lock_ns), 0, S, UINT64_C(36525) * 86400 * S,
+     "1d",
+     .help = "No recovery point that is younger goes, whatever the rules and whoever asks. A "
+             "shorter lock, rules that keep less, and *relais unpin* take effect when as much "
+             "time as this has passed: time to notice a mistake, or somebody who should not be "
+             "there. *never*: nothing is locked, and everything takes effect at once."},
 
     {SECTION_PEER, "link-key", OPTION_KEY, PEER(link_key), .kind = "link", .required = true,
      .help = "Public link key, by which the peer is known on the wire."},
@@ -118,6 +134,12 @@ const struct option options[] = {
      .help =
          "On a hub: what the peer may fetch besides its own, up to 64 of SITE/GROUP or SITE/\\*. "
          "It still needs a restore key that opens it."},
+    {SECTION_PEER, "keep", OPTION_KEEPS, offsetof(struct config_peer, keeps),
+     sizeof(((struct config_peer *)0)->keeps[0]), offsetof(struct config_peer, keep_count),
+     .help = "On a hub: rules for this site's groups in place of [hub] *keep*. *imaging: all 6h, "
+             "daily 30d* is for its group imaging only; up to 32 lines."},
+    {SECTION_PEER, "lock", OPTION_DURATION_NEVER, PEER(lock_ns), 0, S, UINT64_C(36525) * 86400 * S,
+     "auto", .help = "On a hub: in place of [hub] *lock*, which *auto* takes."},
 
     {SECTION_GROUP, "interval", OPTION_DURATION_NEVER, GROUP(interval_ns), 0, S, 7 * 86400 * S,
      "auto",

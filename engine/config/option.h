@@ -47,6 +47,8 @@ enum option_type {
     OPTION_OWNER,          /* user, user:group, :group; struct config_owner */
     OPTION_CLIENTS,        /* char[CONFIG_CLIENTS_MAX][CONFIG_WORD_MAX] */
     OPTION_RATES,          /* struct rates; may be given more than once */
+    OPTION_KEEP,           /* struct keep */
+    OPTION_KEEPS,          /* struct keep_of[CONFIG_KEEPS_MAX]; may be given more than once */
     OPTION_LEVEL,          /* int, or auto: CONFIG_LEVEL_AUTO */
     OPTION_MODE,           /* octal, unsigned */
 };

@@ -247,12 +247,11 @@ static int on_option(void *arg, const char *section, const char *name, const cha
         option_unknown(p, s, name);
         return 1;
     }
-    if (s->seen & UINT64_C(1) << (o - options) && o->type != OPTION_RATES) {
+    if (s->lines[o - options] && o->type != OPTION_RATES && o->type != OPTION_KEEPS) {
         parser_problem(p, p->line, s, o, value, "given on line %d already; keep one of them",
                        s->lines[o - options]);
         return 1;
     }
-    s->seen |= UINT64_C(1) << (o - options);
     s->lines[o - options] = p->line;
     if (!*value)
         parser_problem(p, p->line, s, o, value, "empty; write a value, or remove the line");

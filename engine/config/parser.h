@@ -5,16 +5,15 @@
 
 #include "option.h"
 
-#define OPTIONS_BOUND 64 /* rows of the table: bits of section.seen */
+#define OPTIONS_BOUND 128 /* rows of the table */
 
 struct section {
     enum section_kind kind;
     char title[2 * NAME_MAX_LEN + 16];   /* "peer arras" */
     char argument[2 * NAME_MAX_LEN + 2]; /* "arras", "records/data", "" */
     int line;
-    unsigned index; /* in the parser's array of its kind */
-    uint64_t seen;  /* a bit per row of the table */
-    int lines[OPTIONS_BOUND];
+    unsigned index;           /* in the parser's array of its kind */
+    int lines[OPTIONS_BOUND]; /* where each row of the table is given; 0: it is not */
 };
 
 struct parser {

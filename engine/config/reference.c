@@ -51,6 +51,10 @@ static const char *type_text(const struct option *o)
         return "NAME, ...";
     case OPTION_RATES:
         return "[DAYS] [HH:MM-HH:MM] RATE, ...";
+    case OPTION_KEEP:
+        return "RULE, ...";
+    case OPTION_KEEPS:
+        return "[GROUP:] RULE, ...";
     case OPTION_LEVEL:
         return "auto | NUMBER";
     case OPTION_MODE:

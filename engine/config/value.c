@@ -300,6 +300,22 @@ static int set_list(const struct option *o, void *list, unsigned *count, const c
     return res;
 }
 
+/* One line more; a group's name, or none, once. */
+static int set_keeps(struct keep_of *list, unsigned *count, const char *value, struct err *e)
+{
+    struct keep_of k;
+    int res = keep_parse_of(&k, value, e);
+    for (unsigned i = 0; res == 0 && i < *count; i++)
+        if (strcmp(list[i].group, k.group) == 0)
+            res = err_set(e, ERR_CONFIG, "rules for %s%s a second time; write them on one line",
+                          *k.group ? "group " : "all groups", k.group);
+    if (res == 0 && *count == CONFIG_KEEPS_MAX)
+        res = err_set(e, ERR_CONFIG, "more than %u lines", CONFIG_KEEPS_MAX);
+    if (res == 0)
+        list[(*count)++] = k;
+    return res;
+}
+
 int option_set(const struct option *o, void *base, const char *value, struct err *e)
 {
     void *dst = (char *)base + o->offset;
@@ -341,6 +357,10 @@ int option_set(const struct option *o, void *base, const char *value, struct err
         return set_owner(dst, value, e);
     case OPTION_RATES:
         return rates_add(dst, value, e);
+    case OPTION_KEEP:
+        return keep_parse(dst, value, e);
+    case OPTION_KEEPS:
+        return set_keeps(dst, (unsigned *)(void *)((char *)base + o->count), value, e);
     case OPTION_LEVEL:
         return set_level(o, dst, value, e);
     case OPTION_MODE:
