@@ -60,8 +60,9 @@ int store_name_lease(const char *name, struct err *e)
 int store_name_group(const char *site, const char *group, struct err *e)
 {
     char name[NAME_MAX_LEN + 1];
-    const char *log = strstr(group, STORE_READERS);
-    size_t len = log && strcmp(log, STORE_READERS) == 0 ? (size_t)(log - group) : strlen(group);
+    const char *log = strchr(group, '.');
+    bool other = log && (strcmp(log, STORE_READERS) == 0 || strcmp(log, STORE_AUDIT) == 0);
+    size_t len = other ? (size_t)(log - group) : strlen(group);
     int r = store_name_site(site, e);
     if (len <= NAME_MAX_LEN) {
         memcpy(name, group, len);
