@@ -34,12 +34,30 @@ static void tell(const struct op *op, int res)
                 op->path2 ? op->path2 : "", res, io->dead ? " (dead)" : "");
 }
 
+static void complete(struct world_event *ev);
+
+/* Whether its process stands still, or its clock did. */
+static bool delayed(struct op *op)
+{
+    struct node_io *io = op->io;
+    uint64_t ns = op->verb == VERB_TIMER ? io->stolen - op->stolen : 0;
+    if (io->dead || (io->still_until <= io->w->now && ns == 0))
+        return false;
+    op->stolen = io->stolen;
+    if (ns < io->still_until - io->w->now && io->still_until > io->w->now)
+        ns = io->still_until - io->w->now;
+    op_after(op, ns);
+    return true;
+}
+
 static void complete(struct world_event *ev)
 {
     struct op *op = (struct op *)ev;
     struct node_io *io = op->io;
     struct io_req *req = op->req;
     int res;
+    if (delayed(op))
+        return;
     if (!op->ready) {
         res = op->effect(op);
         if (op->ev.slot || op->queue)
@@ -181,7 +199,9 @@ static int zero(struct op *op)
 
 static void verb_timer(struct io *io, struct io_req *req, uint64_t ns)
 {
-    op_after(op_track(io, req, VERB_TIMER, zero), ns);
+    struct op *op = op_track(io, req, VERB_TIMER, zero);
+    op->stolen = op->io->stolen;
+    op_after(op, ns);
 }
 
 static void verb_defer(struct io *io, struct io_req *req)
@@ -269,7 +289,8 @@ static void verb_post(struct io *io, struct io_req *req, int res)
 
 static uint64_t verb_now(struct io *io)
 {
-    return ((struct node_io *)io)->w->now;
+    const struct node_io *n = (const struct node_io *)io;
+    return n->w->now - n->stolen;
 }
 
 static int64_t verb_wall(struct io *io)
@@ -371,6 +392,19 @@ void node_jump(struct node *n, int64_t ns)
     n->wall_offset += ns;
     n->w->count[FAULT_WALL_JUMP]++;
     world_trace(n->w, "%s: wall clock jumps %+.3f s", n->host, (double)ns / 1e9);
+}
+
+void node_pause(struct node *n, uint64_t ns, bool clock)
+{
+    struct node_io *io = n->live;
+    if (!io || io->still_until > n->w->now)
+        return;
+    io->still_until = n->w->now + ns;
+    if (clock)
+        io->stolen += ns;
+    n->w->count[FAULT_PAUSED]++;
+    world_trace(n->w, "%s: stands still for %.3f s%s", n->host, (double)ns / 1e9,
+                clock ? ", and so does its clock" : "");
 }
 
 struct io *node_start(struct node *n)

@@ -14,7 +14,7 @@
 #define PLANT_SEEDS    40u   /* within so many seeds a planted bug must be caught */
 
 static const struct scenario *const scenarios[] = {&scenario_store, &scenario_territory,
-                                                   &scenario_night};
+                                                   &scenario_twins, &scenario_night};
 #define SCENARIOS (sizeof scenarios / sizeof scenarios[0])
 
 static const char *const plants[] = {

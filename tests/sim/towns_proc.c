@@ -67,7 +67,9 @@ void towns_hub_main(void *arg, struct proc *p)
     struct hub *hub = NULL;
     struct err e = ERR_INIT;
     daemon_init(&d, arg, p);
-    while (store_dir_open(&store, STORE_ROOT, &e) && again(&d, "opening the store", &e))
+    if (d.place->t->pool)
+        store = pool_open(d.place->t->pool);
+    while (!store && store_dir_open(&store, STORE_ROOT, &e) && again(&d, "opening the store", &e))
         ;
     while (store && hub_start(&hub, d.config, store, d.tls, &e) && again(&d, "starting", &e))
         ;

@@ -29,9 +29,13 @@ static bool excusable(enum err_code code)
 
 static int connect_hub(struct restorer *r, struct caller **out, struct err *e)
 {
-    struct io_addr addr = {.host = "arras", .port = 7440};
+    struct towns *t = r->place->t;
+    const struct place *hub = &t->hubs[t->hub_count > 1 ? rng_below(&t->w->rng, t->hub_count) : 0];
+    struct io_addr addr = {.port = 7440};
     struct link *l;
-    int fd = fio_connect(&addr, 10 * IO_S);
+    int fd;
+    (void)snprintf(addr.host, sizeof addr.host, "%s", hub->name);
+    fd = fio_connect(&addr, 10 * IO_S);
     if (fd < 0)
         return err_os(e, fd, "connecting to arras");
     if (link_tls_connect(&l, fd, r->tls, "arras", 10 * IO_S, e) || caller_new(out, l, e))
@@ -128,7 +132,7 @@ void towns_reader_main(void *arg, struct proc *p)
 {
     struct place *place = arg;
     struct restorer r = {.place = place, .proc = p};
-    struct tls_peer hub = {.name = "arras", .key = *key_public(place->t->hub.link)};
+    struct tls_peer hub = {.name = "arras", .key = *key_public(place->t->hubs[0].link)};
     struct fiber *f;
     struct err e = ERR_INIT;
     ASSERT(tls_new(&r.tls, place->link, &hub, 1, &e) == 0);
