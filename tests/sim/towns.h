@@ -35,7 +35,8 @@ struct place_group {
     struct place_volume volumes[CHECK_VOLUMES];
     unsigned volume_count;
     bool frozen, changed;
-    uint64_t cut; /* the last one's number */
+    uint64_t cut;    /* the last one's number */
+    uint64_t sealed; /* the newest RP that its site was heard to have */
     struct check *check;
     struct ledger *ledger; /* of its captured volumes; NULL: it has none */
     bool scans;            /* it has volumes that are scanned */

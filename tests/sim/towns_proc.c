@@ -165,6 +165,15 @@ static void operate(void *arg)
     }
 }
 
+static void note_group(struct place *p, struct place_group *g, const Relais__GroupStatus *s)
+{
+    check_acked(g->check, s->committed_rp);
+    /* Of a group that is frozen the freeze is told; of others this is what shows. */
+    if (!g->scans && s->sealed_rp != g->sealed)
+        p->t->cuts++;
+    g->sealed = s->sealed_rp;
+}
+
 /* What the site has been told is committed must never be missing from here on. */
 static void overhear(struct operator* o)
 {
@@ -182,7 +191,7 @@ static void overhear(struct operator* o)
                         s.link_error);
         for (unsigned n = 0; n < p->group_count; n++)
             if (strcmp(g->group, p->groups[n].name) == 0)
-                check_acked(p->groups[n].check, g->committed_rp);
+                note_group(p, &p->groups[n], g);
     }
 }
 
