@@ -1,6 +1,7 @@
 #include "node.h"
 
 #include "err.h"
+#include "memory.h"
 #include "net.h"
 #include "node_op.h"
 
@@ -55,6 +56,7 @@ static void complete(struct world_event *ev)
     struct op *op = (struct op *)ev;
     struct node_io *io = op->io;
     struct io_req *req = op->req;
+    unsigned was;
     int res;
     if (delayed(op))
         return;
@@ -79,7 +81,14 @@ static void complete(struct world_event *ev)
         disk_release(op->inode);
     free(op);
     req->args[0] = 0;
+    was = memory_enter(io->account);
     req->done(req, res);
+    (void)memory_enter(was);
+    if (memory_live(io->account) > io->memory_max)
+        world_fail(io->w,
+                   "%s: process %u holds %" PRIu64 " bytes of memory, its configuration implies "
+                   "%" PRIu64 " at most",
+                   io->node->host, io->incarnation, memory_live(io->account), io->memory_max);
 }
 
 static struct op *op_track(struct io *base, struct io_req *req, enum verb verb,
@@ -394,6 +403,16 @@ void node_jump(struct node *n, int64_t ns)
     world_trace(n->w, "%s: wall clock jumps %+.3f s", n->host, (double)ns / 1e9);
 }
 
+void node_set_memory(struct io *base, uint64_t max)
+{
+    struct node_io *io = (struct node_io *)base;
+    io->memory_max = max ? max : UINT64_MAX;
+    if (max == 0) {
+        io->account = MEMORY_NOBODY;
+        (void)memory_enter(MEMORY_NOBODY);
+    }
+}
+
 void node_pause(struct node *n, uint64_t ns, bool clock)
 {
     struct node_io *io = n->live;
@@ -416,6 +435,8 @@ struct io *node_start(struct node *n)
     io->w = n->w;
     io->incarnation = ++n->incarnation;
     io->handles = err_calloc(NODE_HANDLES, sizeof *io->handles);
+    io->account = memory_open();
+    io->memory_max = UINT64_MAX;
     rng_seed(&io->rng, n->w->seed, (uint64_t)(n->number + 1) << 32 | io->incarnation);
     n->live = io;
     world_trace(n->w, "%s: process %u starts", n->host, io->incarnation);
@@ -491,10 +512,26 @@ bool node_is_busy(const struct io *io)
     return ((const struct node_io *)io)->ops != NULL;
 }
 
+static void note_memory(const struct node_io *io)
+{
+    struct world *w = io->w;
+    uint64_t peak = memory_peak(io->account);
+    if (io->memory_max == UINT64_MAX ||
+        (w->memory_max > 0 &&
+         (double)peak * (double)w->memory_max <= (double)w->memory_peak * (double)io->memory_max))
+        return;
+    w->memory_peak = peak;
+    w->memory_max = io->memory_max;
+}
+
 void node_reap(struct io *base)
 {
     struct node_io *io = (struct node_io *)base;
     ASSERT(io->dead && !io->ops);
+    if (memory_live(io->account) > 0)
+        world_fail(io->w, "%s: process %u left %" PRIu64 " bytes of memory behind", io->node->host,
+                   io->incarnation, memory_live(io->account));
+    note_memory(io);
     free(io->handles);
     free(io);
 }

@@ -86,6 +86,8 @@ struct node_io {
     struct world *w;
     unsigned incarnation;
     bool dead;
+    unsigned account; /* memory.h */
+    uint64_t memory_max;
     uint64_t still_until; /* it notices nothing before that */
     uint64_t stolen;      /* how long its clock stood still */
     struct op *ops;

@@ -1,6 +1,7 @@
 /* pool_store.c: the pool as a store: operations that leave, take effect, and are answered or not.
  */
 #include "err.h"
+#include "memory.h"
 #include "pool_op.h"
 
 #include <inttypes.h>
@@ -118,12 +119,14 @@ static struct pool_op *op_make(struct store *store, const char *site, const char
                                enum err_code (*run)(struct pool_op *))
 {
     struct pstore *s = (struct pstore *)store;
+    unsigned was = memory_enter(MEMORY_NOBODY); /* it may outlive its process */
     struct pool_op *op = err_calloc(1, sizeof *op);
     op->pool = s->pool;
     op->io = s->io;
     op->run = run;
     op->site = err_strdup(site);
     op->name = err_strdup(name);
+    (void)memory_enter(was);
     return op;
 }
 
@@ -176,8 +179,10 @@ static int pool_put(struct store *s, const char *site, const char *name, const v
                     size_t len, struct err *e)
 {
     struct pool_op *op = op_make(s, site, name, pool_run_put);
+    unsigned was = memory_enter(MEMORY_NOBODY);
     ASSERT(len <= PART_SIZE);
     op->data = err_malloc(len + 1);
+    (void)memory_enter(was);
     memcpy(op->data, data, len);
     op->len = len;
     return op_end(op, op_run(op, e));
@@ -209,8 +214,11 @@ static int pool_list(struct store *s, const char *site, const char *prefix, cons
                      struct store_names *out, struct err *e)
 {
     struct pool_op *op = op_make(s, site, prefix, pool_run_list);
+    unsigned was;
     int rc;
+    was = memory_enter(MEMORY_NOBODY);
     op->after = err_strdup(after);
+    (void)memory_enter(was);
     rc = op_run(op, e);
     if (rc == 0) {
         *out = op->names;

@@ -1,6 +1,7 @@
 #include "towns.h"
 
 #include "err.h"
+#include "memory.h"
 #include "net.h"
 
 #include <inttypes.h>
@@ -91,7 +92,9 @@ static int on_command(void *arg, struct node *n, const char *command, uint64_t *
     for (unsigned i = 0; i < p->group_count; i++) {
         struct place_group *g = &p->groups[i];
         if (strncmp(command, "freeze ", 7) == 0 && strcmp(command + 7, g->name) == 0) {
+            unsigned was = memory_enter(MEMORY_NOBODY);
             group_freeze(p, g);
+            (void)memory_enter(was);
             return 0;
         }
         if (strncmp(command, "thaw ", 5) == 0 && strcmp(command + 5, g->name) == 0) {

@@ -3,6 +3,7 @@
  * byte for byte a cut; and what the reader calls forged or damaged is a failure of the run, for
  * nobody forges here. */
 #include "err.h"
+#include "memory.h"
 #include "reader.h"
 #include "towns.h"
 
@@ -63,6 +64,7 @@ static int choose(struct restorer *r, struct reader *reader, uint64_t *rp, struc
 static void compare(struct restorer *r, uint64_t rp)
 {
     struct world *w = r->place->t->w;
+    unsigned was;
     size_t len;
     uint8_t *content = disk_peek(node_disk(r->place->node), TARGET, &len);
     if (!content) {
@@ -70,7 +72,9 @@ static void compare(struct restorer *r, uint64_t rp)
                    r->site->name, r->group->name, rp);
         return;
     }
+    was = memory_enter(MEMORY_NOBODY);
     check_restored(r->group->check, r->volume, content, len, rp);
+    (void)memory_enter(was);
     free(content);
     r->place->restored++;
 }

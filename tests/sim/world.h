@@ -111,7 +111,8 @@ struct world {
     uint64_t count[FAULT_KINDS];
     uint64_t did[DEED_KINDS];
     struct world_knobs knobs;
-    uint64_t troubles; /* so far */
+    uint64_t troubles;                /* so far */
+    uint64_t memory_peak, memory_max; /* bytes, of the process that came nearest to its bound */
     uint64_t checked,
         complete;    /* recovery points applied by the checkers, and compared with a cut */
     bool calm;       /* no drawn faults any more */
