@@ -21,6 +21,7 @@ extern const struct bench_command bench_commands[];
 extern const size_t bench_command_count;
 
 int cmd_wan(int argc, char **argv, struct err *e);
+int cmd_link(int argc, char **argv, struct err *e);
 int cmd_micro(int argc, char **argv, struct err *e);
 
 /* USAGE, with the command's usage behind what. */

@@ -220,25 +220,36 @@ static int add_step(struct wan_profile *p, const char *when, const char *name, c
     return 0;
 }
 
+int wan_profile_line(struct wan_profile *p, const char *section, const char *name,
+                     const char *value, struct err *e)
+{
+    char key[WAN_TEXT_MAX];
+    if (strlen(value) >= WAN_TEXT_MAX || strlen(name) >= WAN_TEXT_MAX / 2)
+        return err_set(e, ERR_CONFIG, "a line that is too long");
+    if (strcmp(section, "link") == 0)
+        return set_link(p, name, value, e);
+    if (strncmp(section, "at ", 3) == 0)
+        return add_step(p, section + 3, name, value, e);
+    if (strcmp(section, "up") == 0 || strcmp(section, "down") == 0 ||
+        strcmp(section, "both") == 0) {
+        (void)snprintf(key, sizeof key, "%s.%s", section, name);
+        return wan_profile_set(p, key, value, e);
+    }
+    return err_set(e, ERR_CONFIG, "[%.40s]: known are link, up, down, both, at TIME", section);
+}
+
+/* A file may say more than what the link is like: who writes, for how long (load/scenario.h). */
+static bool is_of_scenarios(const char *section)
+{
+    return strcmp(section, "run") == 0 || strcmp(section, "site") == 0 ||
+           strcmp(section, "hub") == 0 || strncmp(section, "workload ", 9) == 0;
+}
+
 static int on_line(void *arg, const char *section, const char *name, const char *value)
 {
     struct loading *l = arg;
-    char key[WAN_TEXT_MAX];
-    int rc;
-    if (strlen(value) >= WAN_TEXT_MAX || strlen(name) >= WAN_TEXT_MAX / 2)
-        rc = err_set(l->e, ERR_CONFIG, "a line that is too long");
-    else if (strcmp(section, "link") == 0)
-        rc = set_link(l->p, name, value, l->e);
-    else if (strncmp(section, "at ", 3) == 0)
-        rc = add_step(l->p, section + 3, name, value, l->e);
-    else if (strcmp(section, "up") == 0 || strcmp(section, "down") == 0 ||
-             strcmp(section, "both") == 0) {
-        (void)snprintf(key, sizeof key, "%s.%s", section, name);
-        rc = wan_profile_set(l->p, key, value, l->e);
-    } else {
-        rc = err_set(l->e, ERR_CONFIG, "[%.40s]: known are link, up, down, both, at TIME", section);
-    }
-    return rc == 0;
+    return is_of_scenarios(section) ||
+           wan_profile_line(l->p, section, name, value, l->e) == 0;
 }
 
 int wan_profile_load(struct wan_profile *p, const char *file, struct err *e)

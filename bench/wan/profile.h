@@ -42,8 +42,12 @@ struct wan_profile {
 
 void wan_profile_init(struct wan_profile *p);
 void wan_profile_free(struct wan_profile *p);
-/* Errors: CONFIG, NOENT, IO; they name file and line. */
+/* Passes over the sections that make a link a scenario. Errors: CONFIG, NOENT, IO; they name file
+ * and line. */
 int wan_profile_load(struct wan_profile *p, const char *file, struct err *e);
+/* One line of a file. Pure. Errors: CONFIG, LIMIT. */
+int wan_profile_line(struct wan_profile *p, const char *section, const char *name,
+                     const char *value, struct err *e);
 /* key: up.rate, down.delay, both.loss, outage. Errors: CONFIG; nothing is changed then. */
 int wan_profile_set(struct wan_profile *p, const char *key, const char *value, struct err *e);
 const char *wan_outage_name(enum wan_outage o);

@@ -47,7 +47,7 @@ static int take_in(struct wan_pump *p, enum wan_way way, struct err *e)
         packet = wan_packet_new(p->scratch, (size_t)n);
         if (!packet)
             continue; /* what else a fresh device says */
-        if (p->profile->outage == WAN_RESET) {
+        if (p->profile->outage == WAN_RESET && !p->open) {
             deliver_reset(p, way, packet, true);
             deliver_reset(p, way == WAN_UPWARD ? WAN_DOWNWARD : WAN_UPWARD, packet, false);
         }
@@ -80,16 +80,17 @@ static void give_out(struct wan_pump *p, enum wan_way way)
 
 static void apply(struct wan_pump *p)
 {
+    static const struct wan_path no_limits = {.queue = WAN_FLIGHT_MAX};
     for (unsigned w = 0; w < WAN_WAYS; w++) {
-        wan_link_set(&p->links[w], &p->profile->path[w]);
-        wan_link_cut(&p->links[w], p->profile->outage != WAN_UP);
+        wan_link_set(&p->links[w], p->open ? &no_limits : &p->profile->path[w]);
+        wan_link_cut(&p->links[w], !p->open && p->profile->outage != WAN_UP);
     }
 }
 
 static uint64_t next_step(const struct wan_pump *p)
 {
-    return p->step < p->profile->step_count ? p->started + p->profile->steps[p->step].at
-                                            : WAN_NEVER;
+    return p->step < p->profile->step_count && !p->hold ? p->started + p->profile->steps[p->step].at
+                                                        : WAN_NEVER;
 }
 
 static void take_steps(struct wan_pump *p, uint64_t now)
@@ -106,6 +107,8 @@ static void take_steps(struct wan_pump *p, uint64_t now)
 
 void wan_pump_stats(const struct wan_pump *p, char *dst, size_t cap)
 {
+    char why[512];
+    bool strained = wan_pump_strained(p, why, sizeof why);
     size_t n = 0;
     n += (size_t)snprintf(dst, cap, "{\"seconds\": %.3f, \"outage\": \"%s\", \"realtime\": %s",
                           (double)(now_ns() - p->started) / 1e9,
@@ -126,10 +129,10 @@ void wan_pump_stats(const struct wan_pump *p, char *dst, size_t cap)
     }
     (void)snprintf(dst + n, cap - n,
                    ", \"delivered\": %llu, \"late\": %llu, \"late_max_ms\": %.3f, "
-                   "\"refused\": %llu, \"resets\": %llu}",
+                   "\"refused\": %llu, \"resets\": %llu, \"kept_up\": %s, \"how\": \"%s\"}",
                    (unsigned long long)p->delivered, (unsigned long long)p->late,
                    (double)p->late_max / 1e6, (unsigned long long)p->refused,
-                   (unsigned long long)p->resets);
+                   (unsigned long long)p->resets, strained ? "false" : "true", why);
 }
 
 bool wan_pump_strained(const struct wan_pump *p, char *dst, size_t cap)
@@ -146,6 +149,14 @@ bool wan_pump_strained(const struct wan_pump *p, char *dst, size_t cap)
     return strained;
 }
 
+/* What was late while nothing was measured says nothing of what is. */
+static void begin(struct wan_pump *p)
+{
+    p->open = p->hold = false;
+    p->started = now_ns();
+    p->delivered = p->late = p->late_max = 0;
+}
+
 void wan_pump_tell(struct wan_pump *p, const char *request, char *dst, size_t cap)
 {
     char key[WAN_TEXT_MAX], value[WAN_TEXT_MAX];
@@ -155,8 +166,22 @@ void wan_pump_tell(struct wan_pump *p, const char *request, char *dst, size_t ca
         wan_pump_stats(p, dst, cap);
     } else if (strcmp(request, "stop") == 0) {
         p->stop = true;
+    } else if (strcmp(request, "counts") == 0) {
+        (void)snprintf(dst, cap, "%llu %llu %s",
+                       (unsigned long long)p->links[WAN_UPWARD].counts.out_bytes,
+                       (unsigned long long)p->links[WAN_DOWNWARD].counts.out_bytes,
+                       wan_outage_name(p->open ? WAN_UP : p->profile->outage));
+    } else if (strcmp(request, "open") == 0 || strcmp(request, "shape") == 0) {
+        p->open = request[0] == 'o';
+        apply(p);
+    } else if (strcmp(request, "begin") == 0) {
+        begin(p);
+        apply(p);
     } else if (sscanf(request, "set %95s %95[^\n]", key, value) != 2) {
-        (void)snprintf(dst, cap, "error: \"%.60s\": known are set KEY VALUE, stats, stop", request);
+        (void)snprintf(dst, cap,
+                       "error: \"%.60s\": known are set KEY VALUE, stats, counts, open, "
+                       "shape, begin, stop",
+                       request);
     } else if (wan_profile_set(p->profile, key, value, &e) < 0) {
         (void)snprintf(dst, cap, "error: %s", e.text);
     } else {
