@@ -75,6 +75,16 @@ static void placeholders(struct placeholder *p, const struct daemon *d, Relais__
     st->groups = p->groups;
 }
 
+/* When everything is wrong at once the reasons do not all fit: the last ones are left to the log.
+ * Without them GROUPS_MAX groups fit. */
+static void fit_message(Relais__Status *st)
+{
+    static char elsewhere[] = "the log says why";
+    for (size_t i = st->n_groups; i > 0 && message_packed_size(&st->base) > MESSAGE_MAX; i--)
+        if (*st->groups[i - 1]->error)
+            st->groups[i - 1]->error = elsewhere;
+}
+
 /* Fills, packs. The packed form is malloc'd: it outlives the roles' storage. Holds status_turn. */
 static int status_pack(struct control *c, bool territory, uint8_t **packed, size_t *len,
                        struct err *e)
@@ -109,6 +119,7 @@ static int status_pack(struct control *c, bool territory, uint8_t **packed, size
     st.uptime_ns = io_now(d->io) - d->started;
     st.hub = d->config->hub;
     st.hub_error = d->hub_error;
+    fit_message(&st);
     *len = message_packed_size(&st.base);
     if (*len > MESSAGE_MAX) {
         res = err_set(e, ERR_LIMIT, "the status takes %zu bytes, a message holds %llu", *len,

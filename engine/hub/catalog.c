@@ -15,6 +15,11 @@ void catalog_object_name(char dst[STORE_NAME_MAX], const char *group, uint64_t r
     ASSERT(n > 0 && n < (int)STORE_NAME_MAX);
 }
 
+uint32_t catalog_objects(const struct catalog_entry *entry)
+{
+    return (uint32_t)((entry->file_len + PART_SIZE - 1) / PART_SIZE);
+}
+
 int catalog_encode(struct store_head *out, const struct catalog_entry *entry)
 {
     struct bytes_out o = bytes_out(STORE_ENTRY_MAX);
@@ -26,6 +31,10 @@ int catalog_encode(struct store_head *out, const struct catalog_entry *entry)
     bytes_put(&o, entry->link.b, DIGEST_LEN);
     bytes_put_u64(&o, (uint64_t)entry->cut_time);
     bytes_put_u64(&o, (uint64_t)entry->committed_time);
+    bytes_put_u64(&o, (uint64_t)entry->clock);
+    bytes_put_u64(&o, entry->total_bytes);
+    bytes_put_u64(&o, entry->total_objects);
+    bytes_put_u64(&o, entry->total_rps);
     bytes_put_u32(&o, entry->flags);
     bytes_put_u64(&o, entry->file_len);
     bytes_put_u64(&o, entry->plain_bytes);
@@ -57,6 +66,10 @@ int catalog_decode(struct catalog_entry *out, const struct store_head *in, struc
     bytes_get(&b, out->link.b, DIGEST_LEN);
     out->cut_time = (int64_t)bytes_get_u64(&b);
     out->committed_time = (int64_t)bytes_get_u64(&b);
+    out->clock = (int64_t)bytes_get_u64(&b);
+    out->total_bytes = bytes_get_u64(&b);
+    out->total_objects = bytes_get_u64(&b);
+    out->total_rps = bytes_get_u64(&b);
     out->flags = bytes_get_u32(&b);
     out->file_len = bytes_get_u64(&b);
     out->plain_bytes = bytes_get_u64(&b);

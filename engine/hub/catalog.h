@@ -14,6 +14,9 @@ struct catalog_entry {
     struct digest digest, parent;
     struct digest link; /* what a child names as its parent (manifest.h) */
     int64_t cut_time, committed_time;
+    int64_t clock; /* the group's, by which its RPs grow older (retention.h) */
+    /* Of all that was committed in the group, up to this one; what was removed since counts. */
+    uint64_t total_bytes, total_objects, total_rps;
     uint32_t flags; /* MANIFEST_* */
     uint64_t file_len, plain_bytes;
     uint32_t manifest_len;
@@ -23,6 +26,7 @@ struct catalog_entry {
 void catalog_object_name(char dst[STORE_NAME_MAX], const char *group, uint64_t rp,
                          const struct digest *digest, uint32_t part);
 int catalog_encode(struct store_head *out, const struct catalog_entry *entry);
+uint32_t catalog_objects(const struct catalog_entry *entry);
 /* Errors: CORRUPT. */
 int catalog_decode(struct catalog_entry *out, const struct store_head *in, struct err *e);
 

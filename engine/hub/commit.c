@@ -1,6 +1,7 @@
 /* commit.c moves heads. One fiber per connection drains the commits that were asked for, in the
  * order they came, while pieces of later deltas go on arriving. */
 #include "log.h"
+#include "retention.h"
 #include "session.h"
 #include "units.h"
 
@@ -31,9 +32,10 @@ static void forget(struct session *s, const char *group, uint64_t head)
     }
 }
 
-static int encode_entry(struct session *s, const struct offer *o, struct store_head *to,
-                        struct err *e)
+static int encode_entry(struct session *s, const struct offer *o, const struct catalog_entry *head,
+                        struct store_head *to, struct err *e)
 {
+    int64_t now = io_wall(s->hub->io);
     struct catalog_entry entry = {
         .rp_first = o->m.rp_first,
         .rp = o->m.rp,
@@ -41,7 +43,11 @@ static int encode_entry(struct session *s, const struct offer *o, struct store_h
         .parent = o->m.parent,
         .link = *manifest_link(&o->m, &o->digest),
         .cut_time = o->m.cut_time,
-        .committed_time = io_wall(s->hub->io),
+        .committed_time = now,
+        .clock = retention_clock(head->clock, head->committed_time, now),
+        .total_bytes = head->total_bytes + o->file_len,
+        .total_objects = head->total_objects + o->objects,
+        .total_rps = head->total_rps + 1,
         .flags = o->m.flags,
         .file_len = o->file_len,
         .plain_bytes = o->m.plain_bytes,
@@ -57,13 +63,13 @@ static int encode_entry(struct session *s, const struct offer *o, struct store_h
 /* A move may fail and yet have happened (a timeout, another connection of the same site): what the
  * head is now decides. */
 static int move_head(struct session *s, struct offer *o, const struct store_head *from,
-                     struct err *e)
+                     const struct catalog_entry *parent, struct err *e)
 {
     struct store *store = s->hub->store;
     struct store_head to, now;
     struct catalog_entry head;
     struct err reading = ERR_INIT;
-    int rc = encode_entry(s, o, &to, e);
+    int rc = encode_entry(s, o, parent, &to, e);
     if (rc < 0)
         return rc;
     rc = store->ops->move_head(store, s->peer, o->m.group, from, &to, e);
@@ -117,7 +123,7 @@ static int commit_offer(struct session *s, struct offer *o, const struct store_h
                        "%s/%s RP %" PRIu64 ": %" PRIu32 " of %" PRIu32 " parts are not "
                        "stored yet",
                        s->peer, o->m.group, o->m.rp, o->lacking, o->m.part_count);
-    rc = move_head(s, o, from, e);
+    rc = move_head(s, o, from, head, e);
     if (rc == 0)
         log_commit(s, o);
     return rc;

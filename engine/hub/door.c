@@ -114,6 +114,9 @@ void door_tell(struct session *s, const struct err *e)
 {
     struct hub *h = s->hub;
     uint64_t now = io_now(h->io);
+    if (!s->config) /* of a peer's the refusal is noted */
+        audit_note(h->audit, TRAIL_STRANGERS, NULL, "", e->code, "from %s:%u: %s", s->from.host,
+                   s->from.port, e->text);
     if (h->told_at && now - h->told_at < HUB_TELL_NS) {
         h->untold++;
         return;

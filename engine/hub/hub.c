@@ -79,6 +79,9 @@ int hub_start(struct hub **out, const struct config *config, struct store *store
         rc = -ERR_NET;
         goto fail;
     }
+    h->audit = audit_start(h->io, store, config->name);
+    audit_note(h->audit, TRAIL_START, NULL, "", ERR_OK, "relais %s, listening on %s:%u",
+               RELAIS_VERSION, addr.host[0] ? addr.host : "any address", addr.port);
     h->acceptor = fiber_spawn(h->io, "hub-accept", accept_loop, h);
     log_notice("hub: listening on %s:%u", addr.host[0] ? addr.host : "any address", addr.port);
     *out = h;
@@ -129,6 +132,8 @@ void hub_stop(struct hub *h)
         h->sessions = s->next;
         session_free(s);
     }
+    audit_note(h->audit, TRAIL_STOP, NULL, "", ERR_OK, "in good order");
+    audit_stop(h->audit);
     territory_free(&h->status);
     kept_free(h);
     bufpool_free(&h->parts);

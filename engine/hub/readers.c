@@ -143,7 +143,7 @@ static int put(struct session *s, uint32_t id, const char *site, const char *gro
                const uint8_t *payload, struct err *e)
 {
     Relais__WrapsStored reply = RELAIS__WRAPS_STORED__INIT;
-    char hex[2 * KEY_FP_LEN + 1];
+    char hex[2 * KEY_FP_LEN + 1], subject[TRAIL_SUBJECT_MAX + 1];
     int rc = check_group(s, site, group, e);
     digest_of(&b->digest, payload, b->len);
     b->time = io_wall(s->hub->io);
@@ -155,6 +155,9 @@ static int put(struct session *s, uint32_t id, const char *site, const char *gro
     bytes_hex(hex, b->reader, KEY_FP_LEN);
     log_notice("hub: %s lets the restore key %s read %s/%s: %u data keys", s->peer, hex, site,
                group, (unsigned)(b->len / WRAPS_ENTRY_LEN));
+    (void)snprintf(subject, sizeof subject, "%s/%s", site, group);
+    audit_note(s->hub->audit, TRAIL_READERS, s->peer, subject, ERR_OK,
+               "%u data keys for the restore key %s", (unsigned)(b->len / WRAPS_ENTRY_LEN), hex);
     reply.number = b->number;
     return session_reply(s, FRAME_WrapsStored, id, &reply.base, e);
 }
@@ -182,7 +185,7 @@ int readers_put(struct session *s, const struct frame_header *h, const Relais__W
         rc = put(s, h->id, m->site, m->group, &b, payload, e);
     }
     free(payload);
-    return rc < 0 ? session_refuse(s, h->id, e) : 0;
+    return rc < 0 ? session_refuse_about(s, h->id, m->site, m->group, e) : 0;
 }
 
 /* The first batch after `after` that is for the reader; number 0: none. (waits) */
@@ -242,5 +245,5 @@ int readers_get(struct session *s, uint32_t id, const Relais__WrapsGet *m, struc
                      m->reader.len);
     if (rc == 0)
         rc = get(s, id, m, e);
-    return rc < 0 ? session_refuse(s, id, e) : 0;
+    return rc < 0 ? session_refuse_about(s, id, m->site, m->group, e) : 0;
 }

@@ -49,9 +49,9 @@ int serve_check_target(const struct session *s, const char *site, const char *gr
     return rc == 0 ? check_reader(s, site, group, e) : rc;
 }
 
-static void end_job(struct job *j, int rc, struct err *e)
+static void end_job(struct job *j, int rc, const char *site, const char *group, struct err *e)
 {
-    if (rc < 0 && session_refuse(j->s, j->id, e) < 0)
+    if (rc < 0 && session_refuse_about(j->s, j->id, site, group, e) < 0)
         link_shutdown(j->s->link);
 }
 
@@ -113,14 +113,15 @@ static void history_job(struct job *j)
 {
     struct err e = ERR_INIT;
     int rc = history(j, &e);
-    end_job(j, rc, &e);
+    end_job(j, rc, j->history.site, j->history.group, &e);
 }
 
 int serve_history(struct session *s, uint32_t id, const Relais__HistoryGet *m, struct err *e)
 {
     struct job j = {.run = history_job, .id = id};
     if (serve_check_target(s, m->site, m->group, e) < 0)
-        return session_refuse(s, id, e);
+        return session_refuse_about(s, id, m->site, m->group, e);
+    reads_open(s, m->site, m->group);
     (void)snprintf(j.history.site, sizeof j.history.site, "%s", m->site);
     (void)snprintf(j.history.group, sizeof j.history.group, "%s", m->group);
     j.history.after = m->after;
@@ -180,6 +181,8 @@ static int fetch(struct job *j, struct err *e)
                   j->fetch.length, e);
     if (rc == 0)
         rc = link_send(s->link, FRAME_Fetched, j->id, &reply.base, buf, j->fetch.length, e);
+    if (rc == 0)
+        reads_fetched(s, j->fetch.site, j->fetch.group, j->fetch.rp, j->fetch.length);
     bufpool_give(&s->hub->fetches, buf);
     return rc;
 }
@@ -188,7 +191,7 @@ static void fetch_job(struct job *j)
 {
     struct err e = ERR_INIT;
     int rc = fetch(j, &e);
-    end_job(j, rc, &e);
+    end_job(j, rc, j->fetch.site, j->fetch.group, &e);
 }
 
 int serve_fetch(struct session *s, uint32_t id, const Relais__Fetch *m, struct err *e)
@@ -203,7 +206,7 @@ int serve_fetch(struct session *s, uint32_t id, const Relais__Fetch *m, struct e
                      "later",
                      m->length, m->rp, (unsigned)PAYLOAD_MAX);
     if (rc < 0)
-        return session_refuse(s, id, e);
+        return session_refuse_about(s, id, m->site, m->group, e);
     (void)snprintf(j.fetch.site, sizeof j.fetch.site, "%s", m->site);
     (void)snprintf(j.fetch.group, sizeof j.fetch.group, "%s", m->group);
     j.fetch.rp = m->rp;
@@ -226,7 +229,7 @@ static void territory_job(struct job *j)
         rc = session_reply(j->s, FRAME_Territory, j->id, &reply.base, &e);
     }
     territory_free(&t);
-    end_job(j, rc, &e);
+    end_job(j, rc, j->s->peer, "", &e);
 }
 
 /* Over the link a peer learns of its own site only; the whole territory is for the control socket.

@@ -16,11 +16,20 @@ int session_reply(struct session *s, uint8_t type, uint32_t id, const ProtobufCM
 
 int session_refuse(struct session *s, uint32_t id, struct err *e)
 {
+    return session_refuse_about(s, id, s->peer, "", e);
+}
+
+int session_refuse_about(struct session *s, uint32_t id, const char *site, const char *group,
+                         struct err *e)
+{
     struct err why = *e;
+    char subject[TRAIL_SUBJECT_MAX + 1];
     /* A put or get that our own stopping interrupted is nothing the peer did. */
     if (why.code == ERR_CANCELED)
         (void)err_set(&why, ERR_AGAIN, "the hub is stopping; try again later");
     log_warn("hub: %s: refused (%s): %s", s->peer, err_name(why.code), why.text);
+    (void)snprintf(subject, sizeof subject, "%s%s%s", site, *group ? "/" : "", group);
+    audit_note(s->hub->audit, TRAIL_REFUSE, s->peer, subject, why.code, "%s", why.text);
     struct err sending = ERR_INIT;
     int rc = link_refuse(s->link, id, &why, &sending);
     if (e->code == ERR_PROTO || e->code == ERR_CANCELED)
@@ -237,6 +246,8 @@ static void session_main(void *arg)
         door_tell(s, &e);
     } else {
         log_info("hub: %s connected from %s:%u", s->peer, s->from.host, s->from.port);
+        audit_note(s->hub->audit, TRAIL_CONNECT, s->peer, s->peer, ERR_OK, "from %s:%u",
+                   s->from.host, s->from.port);
         s->pulse = fiber_spawn(s->hub->io, "hub-pulse", pulse_main, s);
         while (rc == 0)
             rc = turn(s, &e);
@@ -247,6 +258,13 @@ static void session_main(void *arg)
     partial_keep_all(s);
     jobs_reap(s, true);
     ingest_drop(s);
+    if (s->member) {
+        reads_tell(s);
+        audit_note(s->hub->audit, TRAIL_LEAVE, s->peer, s->peer,
+                   link_ended(s->link) ? ERR_OK : e.code, "after %s%s%s",
+                   units_duration(duration, io_now(s->hub->io) - since),
+                   link_ended(s->link) ? "" : ": ", link_ended(s->link) ? "" : e.text);
+    }
     if (s->link) {
         units_duration(duration, io_now(s->hub->io) - since);
         units_size(in, link_bytes_in(s->link));

@@ -4,10 +4,12 @@
  * take long or overtake runs in jobs, a bounded number of fibers per connection: parts that are
  * checked and stored, ranges that are fetched, commits. hub.c owns hubs, session.c connections and
  * jobs, door.c connections that are not known yet, ingest.c offers and parts, partial.c the parts
- * that are on their way in, commit.c moves heads, serve.c reads. */
+ * that are on their way in, commit.c moves heads, serve.c reads, reads.c
+ * remembers what was read. */
 #ifndef RELAIS_SESSION_H
 #define RELAIS_SESSION_H
 
+#include "audit.h"
 #include "bufpool.h"
 #include "catalog.h"
 #include "delta.h"
@@ -30,6 +32,8 @@
 #define HUB_HISTORY_PAGE 200u         /* points in one reply: fits MESSAGE_MAX with full labels */
 #define HUB_KNOWN        8u           /* catalog entries a connection remembers */
 #define HUB_TELL_NS      IO_S         /* strangers have a line in the log this often */
+
+#define HUB_READS 32u /* groups whose reads are counted apart, of a connection */
 
 struct session;
 struct job;
@@ -60,6 +64,7 @@ struct hub {
     unsigned untold;  /* strangers since that had none */
     struct bufpool parts, fetches;
     struct kept *kept;
+    struct audit *audit;
     struct fiber_cond session_ended;
     struct territory status;
 };
@@ -103,6 +108,12 @@ struct commit_request {
     uint32_t id;
 };
 
+/* What a connection read of a group. */
+struct read_tally {
+    char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
+    uint64_t first, last, bytes; /* RPs whose deltas were fetched from */
+};
+
 struct session {
     struct hub *hub;
     struct session *next;
@@ -144,6 +155,9 @@ struct session {
         struct catalog_entry entry;
     } known[HUB_KNOWN];
     unsigned known_next;
+
+    struct read_tally reads[HUB_READS];
+    unsigned read_count;
 };
 
 /* What a job works on; run in its own fiber, freed by the session. */
@@ -183,6 +197,9 @@ void session_free(struct session *s); /* (waits for its fiber) */
 /* Sends Refused with what e says. Returns 0 when the connection can go on; PROTO ends it.
  */
 int session_refuse(struct session *s, uint32_t id, struct err *e);
+/* Same, of something that concerns this site's group. */
+int session_refuse_about(struct session *s, uint32_t id, const char *site, const char *group,
+                         struct err *e);
 int session_reply(struct session *s, uint8_t type, uint32_t id, const ProtobufCMessage *any,
                   struct err *e);
 /* Waits on a condition and lets the peer hear of us meanwhile. (waits) */
@@ -267,6 +284,15 @@ int hub_read(struct hub *h, const char *site, const char *group, const struct ca
 
 /* Whether the peer may read this group, and whether these are names at all. */
 int serve_check_target(const struct session *s, const char *site, const char *group, struct err *e);
+
+/* ---- reads.c: the audit log's part of it ---- */
+
+/* A group's history is looked at, or so many bytes of a delta were fetched. */
+void reads_open(struct session *s, const char *site, const char *group);
+void reads_fetched(struct session *s, const char *site, const char *group, uint64_t rp,
+                   uint64_t bytes);
+/* The connection has ended. */
+void reads_tell(struct session *s);
 
 /* ---- readers.c: wraps of data keys for readers that came later ---- */
 

@@ -42,20 +42,24 @@ int group_pause(struct group *g, bool pause, struct err *e)
 {
     static const char text[] = "relais pause was here: nothing is shipped before relais resume\n";
     char path[PATH_CAP];
-    int res = 0;
+    int res = fiber_lock(&g->pausing);
+    if (res < 0)
+        return err_os(e, res, "group %s", g->config->name);
     pause_path(path, g);
     if (pause)
         res = fio_replace_file(path, text, sizeof text - 1, 0600, e);
     else if ((res = fio_unlink(path)) == 0 || res == -ENOENT)
         res = fio_sync_dir(g->chain.state_dir);
     if (res < 0)
-        return pause ? err_prefix(e, "group %s: not paused", g->config->name)
-                     : err_os(e, res, "%s", path);
-    if (g->flow.paused != pause)
+        res = pause ? err_prefix(e, "group %s: not paused", g->config->name)
+                    : err_os(e, res, "%s", path);
+    else if (g->flow.paused != pause)
         log_notice("group %s: %s", g->config->name,
                    pause ? "paused: nothing is shipped until relais resume" : "resumed");
-    g->flow.paused = pause;
-    return 0;
+    if (res == 0)
+        g->flow.paused = pause;
+    fiber_unlock(&g->pausing);
+    return res;
 }
 
 static int find_paused(struct group *g, struct err *e)

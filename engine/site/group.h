@@ -70,7 +70,8 @@ struct group {
     struct meter sealed, shipped, spool;
     bool metered_up; /* link_up when it was last noted */
     /* The shipper's side. */
-    struct share_flow flow; /* flow.rush: it is drained */
+    struct fiber_mutex pausing; /* the file and flow.paused say the same */
+    struct share_flow flow;     /* flow.rush: it is drained */
     bool link_up, shipping;
     struct err broken;           /* why nothing is shipped */
     struct err refused;          /* why shipping failed last; it is tried again */

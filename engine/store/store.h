@@ -29,9 +29,14 @@ struct store_names {
     char (*names)[STORE_NAME_MAX];
 };
 
-/* A group has a second log beside its recovery points, moved and listed in the same way, each entry
- * with the next number: "GROUP.readers". groups() does not tell of it. */
+/* Logs beside a group's recovery points, moved and listed in the same way, each entry with the next
+ * number, of which groups() does not tell: "GROUP.readers", "GROUP.policy", "GROUP.usage",
+ * "GROUP.scrub", and a hub's own, "HUB.audit" in the namespace of its name. */
 #define STORE_READERS ".readers"
+#define STORE_POLICY  ".policy"
+#define STORE_USAGE   ".usage"
+#define STORE_SCRUB   ".scrub"
+#define STORE_AUDIT   ".audit"
 
 /* Who has a lease, as the store knows it: what lease.h is made of. Turn 0: nobody ever had it. */
 struct store_claim {

@@ -57,11 +57,22 @@ int store_name_lease(const char *name, struct err *e)
     return 0;
 }
 
+static bool is_log(const char *suffix)
+{
+    static const char *const logs[] = {STORE_READERS, STORE_POLICY, STORE_USAGE, STORE_SCRUB,
+                                       STORE_AUDIT};
+    for (size_t i = 0; i < sizeof logs / sizeof logs[0]; i++)
+        if (strcmp(suffix, logs[i]) == 0)
+            return true;
+    return false;
+}
+
 int store_name_group(const char *site, const char *group, struct err *e)
 {
     char name[NAME_MAX_LEN + 1];
-    const char *log = strstr(group, STORE_READERS);
-    size_t len = log && strcmp(log, STORE_READERS) == 0 ? (size_t)(log - group) : strlen(group);
+    const char *log = strchr(group, '.');
+    bool other = log && is_log(log);
+    size_t len = other ? (size_t)(log - group) : strlen(group);
     int r = store_name_site(site, e);
     if (len <= NAME_MAX_LEN) {
         memcpy(name, group, len);

@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAD_LEN 546u /* see the drawing in engine/store/dir_head.c */
-#define SLOT_LEN 1024u
-
 struct cut {
     uint64_t number;
     uint64_t instant;              /* of the ledger */
@@ -28,8 +25,8 @@ struct promise { /* a mark that was committed */
 
 struct check {
     struct world *w;
-    struct disk *disk;
-    char root[128], site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
+    struct check_store store;
+    char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
     struct check_image image;
     struct nonces *nonces;
     struct cut *cuts;
@@ -49,14 +46,13 @@ struct check {
     uint64_t instant;        /* the captured volumes' newest cut is not before it */
 };
 
-struct check *check_new(struct world *w, struct disk *hub, const char *root, const char *site,
+struct check *check_new(struct world *w, const struct check_store *store, const char *site,
                         const char *group, const struct key_public *signer,
                         struct key_secret *restore, struct nonces *nonces)
 {
     struct check *c = err_calloc(1, sizeof *c);
     c->w = w;
-    c->disk = hub;
-    (void)snprintf(c->root, sizeof c->root, "%s", root);
+    c->store = *store;
     (void)snprintf(c->site, sizeof c->site, "%s", site);
     (void)snprintf(c->group, sizeof c->group, "%s", group);
     c->image.site = c->site;
@@ -324,29 +320,15 @@ void check_restored(struct check *c, unsigned volume, const uint8_t *content, si
 
 /* ---- the history ---- */
 
-static uint8_t *load(struct check *c, size_t *len, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-static uint8_t *load(struct check *c, size_t *len, const char *fmt, ...)
-{
-    char path[512];
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(path, sizeof path, fmt, ap);
-    va_end(ap);
-    return disk_peek(c->disk, path, len);
-}
-
 /* All objects of a delta, one after the other. */
 static uint8_t *assemble(struct check *c, const struct check_entry *e)
 {
     uint8_t *file = err_malloc(e->file_len);
     uint64_t at = 0;
-    char digest[17];
-    bytes_hex(digest, e->digest.b, 8);
     for (unsigned part = 0; at < e->file_len; part++) {
         size_t len, want = e->file_len - at < PART_SIZE ? (size_t)(e->file_len - at) : PART_SIZE;
-        uint8_t *p = load(c, &len, "%s/sites/%s/objects/%s/%013" PRIx64 "+/%03" PRIx64 "+%s.%04x",
-                          c->root, c->site, c->group, e->rp >> 12, e->rp & 0xfff, digest, part);
+        uint8_t *p =
+            check_store_object(&c->store, c->site, c->group, e->rp, &e->digest, part, &len);
         if (!p || len != want) {
             world_fail(c->w, "%s/%s: object %u of committed RP %" PRIu64 " %s", c->site, c->group,
                        part, e->rp, p ? "has the wrong length" : "is missing");
@@ -422,8 +404,8 @@ static void start_over(struct check *c)
     memset(&c->link, 0, sizeof c->link);
 }
 
-/* Walks the catalog's slots behind the RP that the image is at, up to the head. */
-static void walk(struct check *c, const uint8_t *slots, uint64_t count,
+/* Walks the catalog's entries behind the RP that the image is at, up to the head. */
+static void walk(struct check *c, const uint8_t *bodies, uint64_t count,
                  const struct check_entry *head)
 {
     bool again = c->rp > head->rp || (c->rp == head->rp && !digest_equal(&c->tip, &head->digest));
@@ -431,9 +413,9 @@ static void walk(struct check *c, const uint8_t *slots, uint64_t count,
         start_over(c);
     for (uint64_t i = 0; i < count; i++) {
         struct check_entry e;
-        if (check_entry_decode(&e, slots + i * SLOT_LEN)) {
-            world_fail(c->w, "%s/%s: slot %" PRIu64 " of the catalog is damaged", c->site, c->group,
-                       i);
+        if (check_entry_decode(&e, bodies + i * CHECK_BODY_LEN)) {
+            world_fail(c->w, "%s/%s: entry %" PRIu64 " of the catalog is damaged", c->site,
+                       c->group, i);
             return;
         }
         if (e.rp < c->rp || (e.rp == c->rp && digest_equal(&e.digest, &c->tip)))
@@ -448,7 +430,7 @@ static void walk(struct check *c, const uint8_t *slots, uint64_t count,
                 return;
             again = true;
             start_over(c);
-            i = UINT64_MAX; /* from the first slot */
+            i = UINT64_MAX; /* from the first one */
             continue;
         }
         if (!follow(c, &e))
@@ -461,34 +443,29 @@ static void walk(struct check *c, const uint8_t *slots, uint64_t count,
 
 void check_run(struct check *c)
 {
-    size_t head_len = 0, catalog_len = 0;
     struct check_entry head = {0};
-    uint64_t slots = 0;
-    uint8_t *h, *catalog;
+    const char *wrong;
+    uint64_t count;
+    uint8_t *bodies;
     if (c->w->failed)
         return;
-    h = load(c, &head_len, "%s/sites/%s/heads/%s/head", c->root, c->site, c->group);
-    catalog = load(c, &catalog_len, "%s/sites/%s/heads/%s/catalog", c->root, c->site, c->group);
-    if (h && (head_len != HEAD_LEN || check_entry_decode(&head, h + 16)))
-        world_fail(c->w, "%s/%s: the head file is damaged", c->site, c->group);
-    else if (h)
-        slots = bytes_le64(h + 8);
-    if (head.rp < c->acked)
+    bodies = check_store_bodies(&c->store, c->site, c->group, &count, &wrong);
+    if (bodies && check_entry_decode(&head, bodies))
+        wrong = "the head is damaged";
+    if (wrong)
+        world_fail(c->w, "%s/%s: %s", c->site, c->group, wrong);
+    else if (head.rp < c->acked)
         world_fail(c->w, "%s/%s: the head is RP %" PRIu64 ", but RP %" PRIu64 " was acknowledged",
                    c->site, c->group, head.rp, c->acked);
-    if (!h)
+    else if (!bodies)
         start_over(c);
-    else if (!c->w->failed && catalog_len / SLOT_LEN < slots)
-        world_fail(c->w, "%s/%s: the catalog ends before its %" PRIu64 " slots", c->site, c->group,
-                   slots);
-    else if (!c->w->failed)
-        walk(c, catalog, slots, &head);
+    else
+        walk(c, bodies + CHECK_BODY_LEN, count, &head);
     if (c->complete_cut < c->marked)
         world_fail(c->w,
                    "%s/%s: a mark of cut %" PRIu64 " was committed, the newest complete RP is "
                    "cut %" PRIu64,
                    c->site, c->group, c->marked, c->complete_cut);
     check_promises(c);
-    free(h);
-    free(catalog);
+    free(bodies);
 }

@@ -1,6 +1,6 @@
 /* check.h: the judge of one group's history at a hub, apart from the code that it judges.
  *
- * It reads the files of a dir store straight from the hub's simulated disk, with a walker, a chain
+ * It reads what hubs keep straight from the simulated disk or pool (check_store.h), with a chain
  * check and an applier of its own, and keeps a model of what the group's volumes were at each cut.
  * It shares with the engine the pure format code (manifest, index, seal) and nothing of hub, store,
  * site or reader. Checked, each time:
@@ -14,7 +14,7 @@
 #ifndef SIM_CHECK_H
 #define SIM_CHECK_H
 
-#include "disk.h"
+#include "check_store.h"
 #include "key.h"
 #include "ledger.h"
 #include "nonces.h"
@@ -23,8 +23,8 @@
 
 struct check;
 
-/* root: the directory of the store. The keys are borrowed. */
-struct check *check_new(struct world *w, struct disk *hub, const char *root, const char *site,
+/* The keys are borrowed. */
+struct check *check_new(struct world *w, const struct check_store *store, const char *site,
                         const char *group, const struct key_public *signer,
                         struct key_secret *restore, struct nonces *nonces);
 void check_free(struct check *c);

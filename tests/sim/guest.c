@@ -117,6 +117,8 @@ static void choose(struct talk *t, struct ask *a)
     a->len = (uint32_t)(rng_skewed(r, 1, LEN_MAX / unit) * unit);
     if (a->len > size - a->off)
         a->len = (uint32_t)(size - a->off);
+    if (kind < 12 && t->g->careless)
+        kind = 99;
     if (kind < 12) {
         a->command = FLUSH;
         a->off = a->len = 0;
@@ -138,6 +140,8 @@ static void choose(struct talk *t, struct ask *a)
         a->command = TRIM;
         a->flags = rng_chance(r, 150000) ? FUA : 0;
     }
+    if (t->g->careless)
+        a->flags &= (uint16_t)~FUA;
 }
 
 static void ask(struct talk *t, unsigned n)
@@ -237,7 +241,7 @@ static void talk(struct talk *t)
     while (res >= 0 && !over(t->g)) {
         if (!*t->g->quiet)
             res = batch(t);
-        if (rng_chance(r, 500000))
+        if (rng_chance(r, t->g->restless ? 50000 : 500000))
             (void)fiber_sleep(rng_skewed(r, IO_MS, 3 * IO_S));
         else if (*t->g->quiet)
             (void)fiber_sleep(IO_S);

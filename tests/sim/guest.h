@@ -16,6 +16,8 @@ struct guest {
     const char *socket, *export_name;
     unsigned volume; /* its number in the ledger */
     uint64_t size;
+    bool careless;     /* makes nothing durable: a power cut takes back all it can */
+    bool restless;     /* hardly ever waits */
     const bool *quiet; /* while it is true, nothing new is asked for */
     unsigned *busy;    /* how many guests wait for answers */
 };

@@ -1,6 +1,7 @@
 #include "node.h"
 
 #include "err.h"
+#include "memory.h"
 #include "net.h"
 #include "node_op.h"
 
@@ -34,12 +35,31 @@ static void tell(const struct op *op, int res)
                 op->path2 ? op->path2 : "", res, io->dead ? " (dead)" : "");
 }
 
+static void complete(struct world_event *ev);
+
+/* Whether its process stands still, or its clock did. */
+static bool delayed(struct op *op)
+{
+    struct node_io *io = op->io;
+    uint64_t ns = op->verb == VERB_TIMER ? io->stolen - op->stolen : 0;
+    if (io->dead || (io->still_until <= io->w->now && ns == 0))
+        return false;
+    op->stolen = io->stolen;
+    if (ns < io->still_until - io->w->now && io->still_until > io->w->now)
+        ns = io->still_until - io->w->now;
+    op_after(op, ns);
+    return true;
+}
+
 static void complete(struct world_event *ev)
 {
     struct op *op = (struct op *)ev;
     struct node_io *io = op->io;
     struct io_req *req = op->req;
+    unsigned was;
     int res;
+    if (delayed(op))
+        return;
     if (!op->ready) {
         res = op->effect(op);
         if (op->ev.slot || op->queue)
@@ -61,7 +81,14 @@ static void complete(struct world_event *ev)
         disk_release(op->inode);
     free(op);
     req->args[0] = 0;
+    was = memory_enter(io->account);
     req->done(req, res);
+    (void)memory_enter(was);
+    if (memory_live(io->account) > io->memory_max)
+        world_fail(io->w,
+                   "%s: process %u holds %" PRIu64 " bytes of memory, its configuration implies "
+                   "%" PRIu64 " at most",
+                   io->node->host, io->incarnation, memory_live(io->account), io->memory_max);
 }
 
 static struct op *op_track(struct io *base, struct io_req *req, enum verb verb,
@@ -181,7 +208,9 @@ static int zero(struct op *op)
 
 static void verb_timer(struct io *io, struct io_req *req, uint64_t ns)
 {
-    op_after(op_track(io, req, VERB_TIMER, zero), ns);
+    struct op *op = op_track(io, req, VERB_TIMER, zero);
+    op->stolen = op->io->stolen;
+    op_after(op, ns);
 }
 
 static void verb_defer(struct io *io, struct io_req *req)
@@ -269,7 +298,8 @@ static void verb_post(struct io *io, struct io_req *req, int res)
 
 static uint64_t verb_now(struct io *io)
 {
-    return ((struct node_io *)io)->w->now;
+    const struct node_io *n = (const struct node_io *)io;
+    return n->w->now - n->stolen;
 }
 
 static int64_t verb_wall(struct io *io)
@@ -373,6 +403,29 @@ void node_jump(struct node *n, int64_t ns)
     world_trace(n->w, "%s: wall clock jumps %+.3f s", n->host, (double)ns / 1e9);
 }
 
+void node_set_memory(struct io *base, uint64_t max)
+{
+    struct node_io *io = (struct node_io *)base;
+    io->memory_max = max ? max : UINT64_MAX;
+    if (max == 0) {
+        io->account = MEMORY_NOBODY;
+        (void)memory_enter(MEMORY_NOBODY);
+    }
+}
+
+void node_pause(struct node *n, uint64_t ns, bool clock)
+{
+    struct node_io *io = n->live;
+    if (!io || io->still_until > n->w->now)
+        return;
+    io->still_until = n->w->now + ns;
+    if (clock)
+        io->stolen += ns;
+    n->w->count[FAULT_PAUSED]++;
+    world_trace(n->w, "%s: stands still for %.3f s%s", n->host, (double)ns / 1e9,
+                clock ? ", and so does its clock" : "");
+}
+
 struct io *node_start(struct node *n)
 {
     struct node_io *io = err_calloc(1, sizeof *io);
@@ -382,6 +435,8 @@ struct io *node_start(struct node *n)
     io->w = n->w;
     io->incarnation = ++n->incarnation;
     io->handles = err_calloc(NODE_HANDLES, sizeof *io->handles);
+    io->account = memory_open();
+    io->memory_max = UINT64_MAX;
     rng_seed(&io->rng, n->w->seed, (uint64_t)(n->number + 1) << 32 | io->incarnation);
     n->live = io;
     world_trace(n->w, "%s: process %u starts", n->host, io->incarnation);
@@ -457,10 +512,26 @@ bool node_is_busy(const struct io *io)
     return ((const struct node_io *)io)->ops != NULL;
 }
 
+static void note_memory(const struct node_io *io)
+{
+    struct world *w = io->w;
+    uint64_t peak = memory_peak(io->account);
+    if (io->memory_max == UINT64_MAX ||
+        (w->memory_max > 0 &&
+         (double)peak * (double)w->memory_max <= (double)w->memory_peak * (double)io->memory_max))
+        return;
+    w->memory_peak = peak;
+    w->memory_max = io->memory_max;
+}
+
 void node_reap(struct io *base)
 {
     struct node_io *io = (struct node_io *)base;
     ASSERT(io->dead && !io->ops);
+    if (memory_live(io->account) > 0)
+        world_fail(io->w, "%s: process %u left %" PRIu64 " bytes of memory behind", io->node->host,
+                   io->incarnation, memory_live(io->account));
+    note_memory(io);
     free(io->handles);
     free(io);
 }

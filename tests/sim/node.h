@@ -45,6 +45,15 @@ bool node_is_busy(const struct io *io);
 /* Frees the io of a dead process that is not busy any more. */
 void node_reap(struct io *io);
 
+/* More memory than that must not be its (as memory.h counts); 0: nothing is counted. From its start
+ * until then all it has is counted, and no bound holds. */
+void node_set_memory(struct io *io, uint64_t max);
+
+/* The living process stands still for that long: what it had asked for goes on, what it would have
+ * noticed it notices then. clock: its monotonic clock stands still, too, as a paused virtual
+ * machine's does and a stopped process's does not. */
+void node_pause(struct node *n, uint64_t ns, bool clock);
+
 /* The wall clock jumps. */
 void node_jump(struct node *n, int64_t ns);
 

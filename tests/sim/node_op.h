@@ -64,6 +64,7 @@ struct op {
     int (*fn)(void *arg);
     void *arg;
     uint64_t tries;
+    uint64_t stolen;     /* of a timer: what its process's clock had lost when it was set */
     struct inode *inode; /* held */
 };
 
@@ -85,6 +86,10 @@ struct node_io {
     struct world *w;
     unsigned incarnation;
     bool dead;
+    unsigned account; /* memory.h */
+    uint64_t memory_max;
+    uint64_t still_until; /* it notices nothing before that */
+    uint64_t stolen;      /* how long its clock stood still */
     struct op *ops;
     struct rng rng;
     struct handle *handles;

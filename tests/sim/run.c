@@ -14,7 +14,7 @@
 #define PLANT_SEEDS    40u   /* within so many seeds a planted bug must be caught */
 
 static const struct scenario *const scenarios[] = {&scenario_store, &scenario_territory,
-                                                   &scenario_night};
+                                                   &scenario_twins, &scenario_night};
 #define SCENARIOS (sizeof scenarios / sizeof scenarios[0])
 
 static const char *const plants[] = {
@@ -39,6 +39,7 @@ static double seconds(void)
 }
 
 struct totals {
+    uint64_t memory_peak, memory_max;
     uint64_t seeds, events, virtual_ns, checked, complete, count[FAULT_KINDS], did[DEED_KINDS];
     double began;
 };
@@ -50,6 +51,12 @@ static void add(struct totals *t, const struct verdict *v)
     t->virtual_ns += v->virtual_ns;
     t->checked += v->checked;
     t->complete += v->complete;
+    if (v->memory_max > 0 &&
+        (t->memory_max == 0 || (double)v->memory_peak * (double)t->memory_max >
+                                   (double)t->memory_peak * (double)v->memory_max)) {
+        t->memory_peak = v->memory_peak;
+        t->memory_max = v->memory_max;
+    }
     for (unsigned i = 0; i < FAULT_KINDS; i++)
         t->count[i] += v->count[i];
     for (unsigned i = 0; i < DEED_KINDS; i++)
@@ -63,6 +70,8 @@ static void print_totals(const struct totals *t, const char *what)
                  " events in %.1f s (%.0f events/s)\n",
                  what, t->seeds, (double)t->virtual_ns / 3.6e12, t->events, took,
                  (double)t->events / took);
+    (void)printf("Most memory of a process, of what it may have: %.1f MiB of %.1f\n",
+                 (double)t->memory_peak / 1048576, (double)t->memory_max / 1048576);
     (void)printf("What was done and compared\n");
     (void)printf("  %-40s %10" PRIu64 "\n  %-40s %10" PRIu64 "\n", "RPs applied", t->checked,
                  "... complete ones, equal to a cut", t->complete);

@@ -1,11 +1,21 @@
 #include "scenario.h"
 
+struct drawn {
+    enum fault kind;
+    uint32_t rare, often; /* per million */
+};
+
+static void draw(struct world *w, const struct drawn *drawn, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t mood = rng_below(&w->rng, 4);
+        w->chance[drawn[i].kind] = mood < 2 ? 0 : mood == 2 ? drawn[i].rare : drawn[i].often;
+    }
+}
+
 void scenario_draw_faults(struct world *w)
 {
-    static const struct {
-        enum fault kind;
-        uint32_t rare, often; /* per million */
-    } drawn[] = {
+    static const struct drawn drawn[] = {
         {FAULT_SHORT_READ, 1000, 200000}, {FAULT_SHORT_WRITE, 1000, 200000},
         {FAULT_READ_ERROR, 20, 3000},     {FAULT_WRITE_ERROR, 20, 3000},
         {FAULT_SYNC_ERROR, 100, 10000},   {FAULT_NAME_ERROR, 20, 3000},
@@ -13,10 +23,17 @@ void scenario_draw_faults(struct world *w)
         {FAULT_RESET, 10, 2000},          {FAULT_HALF_CLOSE, 5, 1000},
         {FAULT_SPLIT, 1000, 300000},      {FAULT_COMMAND_FAILED, 1000, 100000},
     };
-    for (unsigned i = 0; i < sizeof drawn / sizeof drawn[0]; i++) {
-        uint64_t mood = rng_below(&w->rng, 4);
-        w->chance[drawn[i].kind] = mood < 2 ? 0 : mood == 2 ? drawn[i].rare : drawn[i].often;
-    }
+    draw(w, drawn, sizeof drawn / sizeof drawn[0]);
+}
+
+void scenario_draw_pool_faults(struct world *w)
+{
+    static const struct drawn drawn[] = {
+        {FAULT_STORE_SLOW, 1000, 30000},
+        {FAULT_STORE_ERROR, 500, 30000},
+        {FAULT_STORE_TIMEOUT, 500, 30000},
+    };
+    draw(w, drawn, sizeof drawn / sizeof drawn[0]);
 }
 
 void scenario_plant(struct disk *d, enum plant plant)

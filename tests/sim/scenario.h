@@ -29,11 +29,12 @@ struct scenario {
     uint32_t plants; /* bit per plant that it can be asked to notice */
 };
 
-extern const struct scenario scenario_store, scenario_territory, scenario_night;
+extern const struct scenario scenario_store, scenario_territory, scenario_twins, scenario_night;
 
 /* Chances for the run: each kind of drawn fault is off, rare or frequent, as the seed says, so that
  * every combination of few and many faults comes up. */
 void scenario_draw_faults(struct world *w);
+void scenario_draw_pool_faults(struct world *w);
 void scenario_plant(struct disk *d, enum plant plant);
 
 #endif

@@ -1,6 +1,6 @@
 /* scenario_territory.c: whole daemons under every kind of trouble; then the trouble stops, and all
  * that was written must reach the hub within a bounded time. By day for a minute or two in which
- * much goes wrong; by night for longer than a data key lives. */
+ * much goes wrong; by night for longer than a data key lives; and with two hubs on one store. */
 #include "net.h"
 #include "towns.h"
 
@@ -14,17 +14,17 @@
 static struct place *any_place(struct towns *t, struct rng *r)
 {
     uint64_t i = rng_below(r, 2 * TOWNS_SITES + 3);
-    return i == 0 ? &t->reader : i <= 2 ? &t->hub : &t->sites[i % TOWNS_SITES];
+    return i == 0 ? &t->reader : i <= 2 ? &t->hubs[i % t->hub_count] : &t->sites[i % TOWNS_SITES];
 }
 
 static void cut_link(struct towns *t, struct rng *r, const struct place *site)
 {
+    const struct node *hub = t->hubs[t->hub_count > 1 ? rng_below(r, t->hub_count) : 0].node;
     if (rng_chance(r, 600000)) {
-        net_cut(t->w->net, site->node, t->hub.node, true);
+        net_cut(t->w->net, site->node, hub, true);
     } else {
         bool up = rng_chance(r, 500000);
-        net_path(t->w->net, up ? site->node : t->hub.node, up ? t->hub.node : site->node)->lost =
-            true;
+        net_path(t->w->net, up ? site->node : hub, up ? hub : site->node)->lost = true;
         t->w->count[FAULT_ONE_WAY]++;
         world_trace(t->w, "the link %s %s loses everything one way", up ? "from" : "to",
                     site->name);
@@ -45,15 +45,15 @@ static void rot(struct towns *t)
     const struct place *p = &t->sites[0];
     (void)snprintf(path, sizeof path, STORE_ROOT "/sites/%s/objects/%s/0000000000000+", p->name,
                    p->groups[0].name);
-    if (disk_list(node_disk(t->hub.node), path, &names) < 0)
+    if (disk_list(t->store.disk, path, &names) < 0)
         return;
     if (names.count > 0) {
         size_t n = strlen(path), len;
         uint8_t *content;
         (void)snprintf(path + n, sizeof path - n, "/%s", names.names[names.count - 1]);
-        content = disk_peek(node_disk(t->hub.node), path, &len);
+        content = disk_peek(t->store.disk, path, &len);
         if (content && len > 0)
-            disk_rot(node_disk(t->hub.node), path, rng_below(&t->w->rng, len));
+            disk_rot(t->store.disk, path, rng_below(&t->w->rng, len));
         free(content);
     }
     io_names_free(&names);
@@ -155,6 +155,35 @@ static void trouble(struct towns *t)
         rot(t);
 }
 
+/* What only two hubs and what they share can suffer. */
+static void trouble_twins(struct towns *t)
+{
+    struct rng own, *r = &own;
+    bool now = world_trouble(t->w, r);
+    struct place *hub = &t->hubs[rng_below(r, t->hub_count)];
+    if (!now)
+        return;
+    switch (rng_below(r, 8)) {
+    case 0:
+    case 1:
+        pool_part(t->pool, hub->node, true);
+        break;
+    case 2:
+        pool_set_full(t->pool, true);
+        break;
+    case 3:
+    case 4:
+        pool_heal(t->pool);
+        break;
+    case 5: /* the link leads to the other one only, then back */
+        net_cut(t->w->net, t->sites[rng_below(r, TOWNS_SITES)].node, hub->node, true);
+        break;
+    default: /* long enough for the other one to do its work meanwhile */
+        node_pause(hub->node, rng_skewed(r, 10 * IO_MS, 60 * IO_S), rng_chance(r, 500000));
+        break;
+    }
+}
+
 static bool all_finished(const struct towns *t)
 {
     if (t->reader.restored < 3) /* since the faults stopped */
@@ -232,7 +261,10 @@ static void converge(struct towns *t)
     world_trace(t->w, "no more faults");
     t->w->calm = true;
     net_heal(t->w->net);
-    disk_set_capacity(node_disk(t->hub.node), DISK_LARGE);
+    if (t->pool)
+        pool_heal(t->pool);
+    for (unsigned i = 0; i < t->hub_count; i++)
+        disk_set_capacity(node_disk(t->hubs[i].node), DISK_LARGE);
     disk_set_capacity(node_disk(t->reader.node), DISK_LARGE);
     for (unsigned i = 0; i < TOWNS_SITES; i++)
         disk_set_capacity(node_disk(t->sites[i].node), DISK_LARGE);
@@ -250,7 +282,8 @@ static void converge(struct towns *t)
     }
     check_last(t);
     /* And it is still so when the power of the hub fails now. */
-    towns_end(t, &t->hub, PROC_CRASH, 0);
+    for (unsigned i = 0; i < t->hub_count; i++)
+        towns_end(t, &t->hubs[i], PROC_CRASH, 0);
     check_last(t);
     procs_end(t->procs, t->reader.node, PROC_STOP);
     for (unsigned i = 0; i < TOWNS_SITES; i++)
@@ -258,6 +291,7 @@ static void converge(struct towns *t)
     for (unsigned i = 0; i < TOWNS_SITES; i++)
         procs_end(t->procs, t->sites[i].node, PROC_STOP);
     procs_settle(t->procs);
+    pool_settle(t->pool);
 }
 
 /* Somebody works for a while, then nobody does; mostly nothing happens, or one outage that lasts.
@@ -266,7 +300,7 @@ static void night(struct towns *t, struct rng *plan)
 {
     uint64_t until = t->w->now + rng_between(plan, 70, 100) * 60 * IO_S;
     if (rng_chance(plan, 500000))
-        net_cut(t->w->net, t->sites[0].node, t->hub.node, true);
+        net_cut(t->w->net, t->sites[0].node, t->hubs[0].node, true);
     while (t->w->now < until && !t->w->failed) {
         towns_spend(t, rng_skewed(plan, IO_S, 20 * IO_S));
         if (rng_chance(plan, 150000) && !t->w->failed)
@@ -277,13 +311,16 @@ static void night(struct towns *t, struct rng *plan)
     }
 }
 
-static void run(struct world *w, enum plant plant, bool is_night)
+static void run(struct world *w, enum plant plant, enum towns_kind kind)
 {
-    struct towns *t = towns_new(w, plant, is_night);
+    bool is_night = kind == TOWNS_NIGHT;
+    struct towns *t = towns_new(w, plant, kind);
     struct rng plan;
     uint64_t until;
     rng_seed(&plan, w->seed, UINT64_C(1) << 61);
     scenario_draw_faults(w);
+    if (t->pool)
+        scenario_draw_pool_faults(w);
     until = w->now + rng_between(&plan, 20, 120) * IO_S;
     if (is_night)
         night(t, &plan);
@@ -292,7 +329,9 @@ static void run(struct world *w, enum plant plant, bool is_night)
             towns_spend_until_cut(t, 20 * IO_S);
         else
             towns_spend(t, rng_skewed(&plan, 10 * IO_MS, 20 * IO_S));
-        if (!w->failed)
+        if (!w->failed && t->pool && rng_chance(&plan, 400000))
+            trouble_twins(t);
+        else if (!w->failed)
             trouble(t);
     }
     if (!w->failed)
@@ -303,13 +342,20 @@ static void run(struct world *w, enum plant plant, bool is_night)
 
 static void run_day(struct world *w, enum plant plant)
 {
-    run(w, plant, false);
+    run(w, plant, TOWNS_DAY);
 }
 
 static void run_night(struct world *w, enum plant plant)
 {
-    run(w, plant, true);
+    run(w, plant, TOWNS_NIGHT);
 }
+
+static void run_twins(struct world *w, enum plant plant)
+{
+    run(w, plant, TOWNS_TWINS);
+}
+
+const struct scenario scenario_twins = {.name = "twins", .run = run_twins, .every = 2};
 
 const struct scenario scenario_night = {.name = "night", .run = run_night, .every = 16};
 

@@ -1,6 +1,7 @@
 #include "towns.h"
 
 #include "err.h"
+#include "memory.h"
 #include "net.h"
 
 #include <inttypes.h>
@@ -91,7 +92,9 @@ static int on_command(void *arg, struct node *n, const char *command, uint64_t *
     for (unsigned i = 0; i < p->group_count; i++) {
         struct place_group *g = &p->groups[i];
         if (strncmp(command, "freeze ", 7) == 0 && strcmp(command + 7, g->name) == 0) {
+            unsigned was = memory_enter(MEMORY_NOBODY);
             group_freeze(p, g);
+            (void)memory_enter(was);
             return 0;
         }
         if (strncmp(command, "thaw ", 5) == 0 && strcmp(command + 5, g->name) == 0) {
@@ -123,8 +126,8 @@ static void make_group(struct towns *t, struct place *p, struct place_group *g, 
     struct rng *r = &t->w->rng;
     uint64_t kind = rng_below(r, 3); /* scanned, captured, some of each */
     (void)snprintf(g->name, sizeof g->name, "%s", name);
-    g->check = check_new(t->w, node_disk(t->hub.node), STORE_ROOT, p->name, g->name,
-                         key_public(p->sign), t->restore, t->nonces);
+    g->check =
+        check_new(t->w, &t->store, p->name, g->name, key_public(p->sign), t->restore, t->nonces);
     g->volume_count = (kind == 2 ? 2 : 1) + (unsigned)rng_below(r, 2);
     g->changed = true;
     if (kind > 0) {
@@ -175,15 +178,15 @@ static void site_config(struct towns *t, struct place *p)
                          "export-memory = 64MiB\n"
                          "hub = arras\nreaders = %s\ncompression = %u\n",
                          p->name, word, (unsigned)rng_below(&t->w->rng, 4));
-    key_public_word(word, key_public(t->hub.link));
-    n += (size_t)snprintf(text + n, 16384 - n,
-                          "[peer arras]\nlink-key = %s\naddress = arras:7440\n", word);
+    key_public_word(word, key_public(t->hubs[0].link));
+    n += (size_t)snprintf(text + n, 16384 - n, "[peer arras]\nlink-key = %s\naddress = %s\n", word,
+                          t->hub_count > 1 ? "arras:7440, arras-two:7440" : "arras:7440");
     for (unsigned i = 0; i < p->group_count; i++)
         n += group_config(t, &p->groups[i], text + n, 16384 - n);
     p->config_text = text;
 }
 
-static void hub_config(struct towns *t)
+static void hub_config(struct towns *t, struct place *hub)
 {
     char word[KEY_WORD_MAX];
     char *text = err_malloc(16384);
@@ -199,7 +202,7 @@ static void hub_config(struct towns *t)
     key_public_word(word, key_public(t->reader.link));
     (void)snprintf(text + n, 16384 - n, "[peer douai]\nlink-key = %s\nreads = bethune/*, lens/*\n",
                    word);
-    t->hub.config_text = text;
+    hub->config_text = text;
 }
 
 static void make_place(struct towns *t, struct place *p, const char *name)
@@ -209,6 +212,24 @@ static void make_place(struct towns *t, struct place *p, const char *name)
     p->node = node_new(t->w, name, DISK_LARGE);
     p->link = draw_key(t->w, KEY_LINK);
     p->start_at = t->w->now;
+}
+
+static void make_hubs(struct towns *t, enum towns_kind kind)
+{
+    static const char *const hosts[TOWNS_HUBS] = {"arras", "arras-two"};
+    t->hub_count = kind == TOWNS_TWINS ? 2 : 1;
+    for (unsigned i = 0; i < t->hub_count; i++)
+        make_place(t, &t->hubs[i], hosts[i]);
+    if (t->hub_count > 1) { /* one peer, wherever it runs */
+        key_free(t->hubs[1].link);
+        t->hubs[1].link = t->hubs[0].link;
+    }
+    if (kind == TOWNS_TWINS) {
+        t->store.pool = t->pool = pool_new(t->w);
+    } else {
+        t->store.disk = node_disk(t->hubs[0].node);
+        (void)snprintf(t->store.root, sizeof t->store.root, "%s", STORE_ROOT);
+    }
 }
 
 /* One machine for all of a site's guests, which is part of the site's. */
@@ -225,23 +246,36 @@ static void make_guests(struct towns *t, struct place *p)
     net_same_machine(t->w->net, p->guests, p->node);
 }
 
-struct towns *towns_new(struct world *w, enum plant plant, bool night)
+/* The pool moved a head: right then all must be there, and signed. */
+static void on_moved(void *arg, const char *site, const char *group)
+{
+    struct towns *t = arg;
+    for (unsigned i = 0; i < TOWNS_SITES; i++)
+        for (unsigned g = 0; g < t->sites[i].group_count; g++)
+            if (strcmp(t->sites[i].name, site) == 0 &&
+                strcmp(t->sites[i].groups[g].name, group) == 0)
+                check_run(t->sites[i].groups[g].check);
+}
+
+struct towns *towns_new(struct world *w, enum plant plant, enum towns_kind kind)
 {
     static const char *const names[TOWNS_SITES] = {"bethune", "lens"};
     static const char *const groups[TOWNS_GROUPS] = {"records", "imaging"};
     struct towns *t = err_calloc(1, sizeof *t);
     t->w = w;
     t->plant = plant;
-    t->night = night;
+    t->night = kind == TOWNS_NIGHT;
     t->heavy = rng_chance(&w->rng, 50000);
     t->procs = procs_new(w);
     t->restore = draw_key(w, KEY_RESTORE);
     t->nonces = nonces_new(w, t->restore);
-    make_place(t, &t->hub, "arras");
+    make_hubs(t, kind);
     make_place(t, &t->reader, "douai");
     disk_poke(node_disk(t->reader.node), "/srv/about", 0, "restored",
               8); /* the directory, really */
-    scenario_plant(node_disk(t->hub.node), plant);
+    if (t->pool)
+        pool_watch(t->pool, on_moved, t);
+    scenario_plant(node_disk(t->hubs[0].node), plant);
     for (unsigned i = 0; i < TOWNS_SITES; i++) {
         struct place *p = &t->sites[i];
         make_place(t, p, names[i]);
@@ -254,7 +288,8 @@ struct towns *towns_new(struct world *w, enum plant plant, bool night)
         make_guests(t, p);
         site_config(t, p);
     }
-    hub_config(t);
+    for (unsigned i = 0; i < t->hub_count; i++)
+        hub_config(t, &t->hubs[i]);
     return t;
 }
 
@@ -266,7 +301,8 @@ static void free_place(struct place *p)
         for (unsigned v = 0; v < p->groups[g].volume_count; v++)
             free(p->groups[g].volumes[v].content);
     }
-    key_free(p->link);
+    if (p != &p->t->hubs[1])
+        key_free(p->link);
     key_free(p->sign);
     key_free(p->hash);
     node_free(p->guests);
@@ -279,14 +315,21 @@ void towns_free(struct towns *t)
     procs_free(t->procs);
     for (unsigned i = 0; i < TOWNS_SITES; i++)
         free_place(&t->sites[i]);
-    free_place(&t->hub);
+    for (unsigned i = 0; i < t->hub_count; i++)
+        free_place(&t->hubs[i]);
     free_place(&t->reader);
+    pool_free(t->pool);
     nonces_free(t->nonces);
     key_free(t->restore);
     free(t);
 }
 
 /* ---- living ---- */
+
+bool towns_is_hub(const struct towns *t, const struct place *p)
+{
+    return p == &t->hubs[0] || p == &t->hubs[1];
+}
 
 void towns_check(struct towns *t)
 {
@@ -312,7 +355,7 @@ void towns_end(struct towns *t, struct place *p, enum proc_end how, uint64_t pau
     p->start_at = t->w->now + pause;
     for (unsigned g = 0; g < p->group_count && how == PROC_CRASH; g++)
         p->groups[g].frozen = false; /* whatever froze them lost power too */
-    if (p == &t->hub && how == PROC_CRASH)
+    if (towns_is_hub(t, p) && how == PROC_CRASH)
         towns_check(t);
 }
 
@@ -320,9 +363,9 @@ static void live(struct towns *t, struct place *p)
 {
     if (!node_live(p->node) && t->w->now >= p->start_at)
         (void)proc_start(t->procs, p->node,
-                         p == &t->hub      ? towns_hub_main
-                         : p == &t->reader ? towns_reader_main
-                                           : towns_site_main,
+                         towns_is_hub(t, p) ? towns_hub_main
+                         : p == &t->reader  ? towns_reader_main
+                                            : towns_site_main,
                          p);
     if (p->guests && !node_live(p->guests) && t->w->now >= p->guests_at)
         (void)proc_start(t->procs, p->guests, towns_guests_main, p);
@@ -339,7 +382,8 @@ void towns_spend(struct towns *t, uint64_t ns)
     uint64_t until = t->w->now + ns;
     do {
         uint64_t step = rng_between(&t->w->rng, 5 * IO_MS, 100 * IO_MS);
-        live(t, &t->hub);
+        for (unsigned i = 0; i < t->hub_count; i++)
+            live(t, &t->hubs[i]);
         live(t, &t->reader);
         for (unsigned i = 0; i < TOWNS_SITES; i++)
             live(t, &t->sites[i]);

@@ -1,6 +1,6 @@
-/* towns.h: a small territory in a simulated world: a hub with a dir store, sites with groups of
- * volumes that somebody writes or that guests write through exports, and a check per group. Trouble
- * is the scenario's. */
+/* towns.h: a small territory in a simulated world: a hub with a dir store, or two that share a
+ * pool, sites with groups of volumes that somebody writes or that guests write through exports, and
+ * a check per group. Trouble is the scenario's. */
 #ifndef SIM_TOWNS_H
 #define SIM_TOWNS_H
 
@@ -12,6 +12,7 @@
 #include "site.h"
 
 #define TOWNS_SITES  2u
+#define TOWNS_HUBS   2u /* at most */
 #define TOWNS_GROUPS 2u /* of a site, at most */
 
 #define STORE_ROOT      "/srv/relais/store"
@@ -34,7 +35,8 @@ struct place_group {
     struct place_volume volumes[CHECK_VOLUMES];
     unsigned volume_count;
     bool frozen, changed;
-    uint64_t cut; /* the last one's number */
+    uint64_t cut;    /* the last one's number */
+    uint64_t sealed; /* the newest RP that its site was heard to have */
     struct check *check;
     struct ledger *ledger; /* of its captured volumes; NULL: it has none */
     bool scans;            /* it has volumes that are scanned */
@@ -66,7 +68,10 @@ struct towns {
     enum plant plant;
     struct key_secret *restore;
     struct nonces *nonces;
-    struct place hub, sites[TOWNS_SITES], reader;
+    struct place hubs[TOWNS_HUBS], sites[TOWNS_SITES], reader;
+    unsigned hub_count;
+    struct check_store store; /* what the hubs keep, for the judge */
+    struct pool *pool;        /* of two hubs; NULL: the first one's disk has a dir store */
     bool heavy;  /* volumes larger than the spool likes, outages longer than it lasts */
     bool night;  /* groups are cut seldom */
     bool quiet;  /* nobody writes volumes any more */
@@ -76,7 +81,8 @@ struct towns {
     uint64_t cuts; /* in all groups */
 };
 
-struct towns *towns_new(struct world *w, enum plant plant, bool night);
+enum towns_kind { TOWNS_DAY, TOWNS_NIGHT, TOWNS_TWINS /* two hubs */ };
+struct towns *towns_new(struct world *w, enum plant plant, enum towns_kind kind);
 void towns_free(struct towns *t);
 /* Lets virtual time pass: daemons that are down start when their time has come, volumes are
  * written, checks run. */
@@ -86,6 +92,7 @@ void towns_spend(struct towns *t, uint64_t ns);
 void towns_spend_until_cut(struct towns *t, uint64_t ns);
 /* Checks all groups against what the hub's disk holds now. */
 void towns_check(struct towns *t);
+bool towns_is_hub(const struct towns *t, const struct place *p);
 /* Ends a daemon, which starts again after `pause`. When the power fails, guests fail with it. A
  * machine whose disk lost what could not be synced is not trusted any more: its power is cut,
  * whatever was asked. */

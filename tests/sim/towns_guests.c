@@ -58,6 +58,8 @@ void towns_guests_main(void *arg, struct proc *proc)
     struct guest guests[TOWNS_GROUPS * CHECK_VOLUMES * CONNECTIONS];
     struct fiber *fibers[sizeof guests / sizeof guests[0]];
     unsigned count = 0;
+    bool careless = rng_chance(r, 250000); /* all of them, or one flush is everybody's */
+    node_set_memory(fiber_io(), 0);        /* the judge's own */
     for (unsigned g = 0; g < p->group_count; g++)
         for (unsigned v = 0; v < p->groups[g].volume_count; v++)
             for (unsigned n = 1 + (unsigned)rng_below(r, CONNECTIONS);
@@ -69,6 +71,8 @@ void towns_guests_main(void *arg, struct proc *proc)
                                                  .export_name = p->groups[g].volumes[v].export_name,
                                                  .volume = p->groups[g].volumes[v].number,
                                                  .size = p->groups[g].volumes[v].size,
+                                                 .careless = careless,
+                                                 .restless = rng_chance(r, 100000),
                                                  .quiet = &p->t->quiet,
                                                  .busy = &p->busy};
     for (unsigned i = 0; i < count; i++)

@@ -1,6 +1,8 @@
 /* towns_proc.c: the daemons, started as the real one starts them, but for the files of keys. */
 #include "err.h"
+#include "footprint.h"
 #include "hub.h"
+#include "memory.h"
 #include "store.h"
 #include "towns.h"
 
@@ -21,6 +23,19 @@ struct daemon {
     struct tls *tls;
 };
 
+/* The judge's sizes of the volumes, the engine's sum: it must hold for both. */
+static uint64_t memory_max(const struct daemon *d)
+{
+    uint64_t sizes[TOWNS_GROUPS * CHECK_VOLUMES] = {0};
+    struct footprint f;
+    unsigned n = 0;
+    for (unsigned g = 0; g < d->place->group_count; g++)
+        for (unsigned v = 0; v < d->place->groups[g].volume_count; v++)
+            sizes[n++] = d->place->groups[g].volumes[v].size;
+    footprint_of(d->config, 2, sizes, &f);
+    return f.total + f.dirty_max;
+}
+
 /* What cannot fail in a simulated world: a failure is the judge's own. */
 static void daemon_init(struct daemon *d, struct place *place, struct proc *proc)
 {
@@ -38,6 +53,7 @@ static void daemon_init(struct daemon *d, struct place *place, struct proc *proc
     if (tls_new(&d->tls, place->link, peers, d->config->peer_count, &e))
         err_panic(__FILE__, __LINE__, e.text);
     free(peers);
+    node_set_memory(fiber_io(), memory_max(d));
 }
 
 static void daemon_free(struct daemon *d)
@@ -67,7 +83,9 @@ void towns_hub_main(void *arg, struct proc *p)
     struct hub *hub = NULL;
     struct err e = ERR_INIT;
     daemon_init(&d, arg, p);
-    while (store_dir_open(&store, STORE_ROOT, &e) && again(&d, "opening the store", &e))
+    if (d.place->t->pool)
+        store = pool_open(d.place->t->pool);
+    while (!store && store_dir_open(&store, STORE_ROOT, &e) && again(&d, "opening the store", &e))
         ;
     while (store && hub_start(&hub, d.config, store, d.tls, &e) && again(&d, "starting", &e))
         ;
@@ -100,10 +118,13 @@ static void mark(struct operator* o, struct place_group *g, bool wait)
     struct world *w = o->d->place->t->w;
     struct err e = ERR_INIT;
     uint64_t rp = 0;
+    unsigned was = memory_enter(MEMORY_NOBODY); /* what the judge remembers */
     bool committed = false, finale = o->d->place->t->finale;
     uint64_t least = g->scans ? g->cut + g->changed : 0, asked = check_asked(g->check);
-    int rc = site_mark(o->site, g->name, finale ? "last" : "",
-                       end_of(&o->d->place->t->w->rng, wait), &rp, &committed, &e);
+    int rc;
+    (void)memory_enter(was);
+    rc = site_mark(o->site, g->name, finale ? "last" : "", end_of(&o->d->place->t->w->rng, wait),
+                   &rp, &committed, &e);
     if (node_is_dead(fiber_io()))
         return;
     if (rc) {
@@ -112,8 +133,10 @@ static void mark(struct operator* o, struct place_group *g, bool wait)
     }
     world_trace(w, "%s: marked %s: RP %" PRIu64 "%s", o->d->place->name, g->name, rp,
                 committed ? ", committed" : "");
+    was = memory_enter(MEMORY_NOBODY);
     if (committed)
         check_marked(g->check, rp, least, asked);
+    (void)memory_enter(was);
     if (wait && !committed)
         world_fail(w, "%s: marking %s waited and returned without a commit", o->d->place->name,
                    g->name);
@@ -163,6 +186,15 @@ static void operate(void *arg)
     }
 }
 
+static void note_group(struct place *p, struct place_group *g, const Relais__GroupStatus *s)
+{
+    check_acked(g->check, s->committed_rp);
+    /* Of a group that is frozen the freeze is told; of others this is what shows. */
+    if (!g->scans && s->sealed_rp != g->sealed)
+        p->t->cuts++;
+    g->sealed = s->sealed_rp;
+}
+
 /* What the site has been told is committed must never be missing from here on. */
 static void overhear(struct operator* o)
 {
@@ -180,7 +212,7 @@ static void overhear(struct operator* o)
                         s.link_error);
         for (unsigned n = 0; n < p->group_count; n++)
             if (strcmp(g->group, p->groups[n].name) == 0)
-                check_acked(p->groups[n].check, g->committed_rp);
+                note_group(p, &p->groups[n], g);
     }
 }
 

@@ -3,6 +3,7 @@
  * byte for byte a cut; and what the reader calls forged or damaged is a failure of the run, for
  * nobody forges here. */
 #include "err.h"
+#include "memory.h"
 #include "reader.h"
 #include "towns.h"
 
@@ -29,9 +30,13 @@ static bool excusable(enum err_code code)
 
 static int connect_hub(struct restorer *r, struct caller **out, struct err *e)
 {
-    struct io_addr addr = {.host = "arras", .port = 7440};
+    struct towns *t = r->place->t;
+    const struct place *hub = &t->hubs[t->hub_count > 1 ? rng_below(&t->w->rng, t->hub_count) : 0];
+    struct io_addr addr = {.port = 7440};
     struct link *l;
-    int fd = fio_connect(&addr, 10 * IO_S);
+    int fd;
+    (void)snprintf(addr.host, sizeof addr.host, "%s", hub->name);
+    fd = fio_connect(&addr, 10 * IO_S);
     if (fd < 0)
         return err_os(e, fd, "connecting to arras");
     if (link_tls_connect(&l, fd, r->tls, "arras", 10 * IO_S, e) || caller_new(out, l, e))
@@ -59,6 +64,7 @@ static int choose(struct restorer *r, struct reader *reader, uint64_t *rp, struc
 static void compare(struct restorer *r, uint64_t rp)
 {
     struct world *w = r->place->t->w;
+    unsigned was;
     size_t len;
     uint8_t *content = disk_peek(node_disk(r->place->node), TARGET, &len);
     if (!content) {
@@ -66,7 +72,9 @@ static void compare(struct restorer *r, uint64_t rp)
                    r->site->name, r->group->name, rp);
         return;
     }
+    was = memory_enter(MEMORY_NOBODY);
     check_restored(r->group->check, r->volume, content, len, rp);
+    (void)memory_enter(was);
     free(content);
     r->place->restored++;
 }
@@ -128,7 +136,7 @@ void towns_reader_main(void *arg, struct proc *p)
 {
     struct place *place = arg;
     struct restorer r = {.place = place, .proc = p};
-    struct tls_peer hub = {.name = "arras", .key = *key_public(place->t->hub.link)};
+    struct tls_peer hub = {.name = "arras", .key = *key_public(place->t->hubs[0].link)};
     struct fiber *f;
     struct err e = ERR_INIT;
     ASSERT(tls_new(&r.tls, place->link, &hub, 1, &e) == 0);

@@ -27,6 +27,8 @@ static void report(struct world *w)
     mine->digest = w->digest;
     mine->checked = w->checked;
     mine->complete = w->complete;
+    mine->memory_peak = w->memory_peak;
+    mine->memory_max = w->memory_max;
     mine->troubles = w->troubles;
     memcpy(mine->count, w->count, sizeof mine->count);
     memcpy(mine->did, w->did, sizeof mine->did);

@@ -17,7 +17,7 @@ struct trial {
 
 struct verdict {
     bool done, failed;
-    uint64_t events, virtual_ns, digest, checked, complete, troubles;
+    uint64_t events, virtual_ns, digest, checked, complete, troubles, memory_peak, memory_max;
     uint64_t count[FAULT_KINDS], did[DEED_KINDS];
     char failure[512];
 };

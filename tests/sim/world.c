@@ -1,6 +1,7 @@
 #include "world.h"
 
 #include "err.h"
+#include "memory.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -89,10 +90,13 @@ static void sift_down(struct world *w, size_t i, struct world_event *e)
 void world_at(struct world *w, struct world_event *e, uint64_t at,
               void (*fire)(struct world_event *))
 {
+    unsigned was;
     ASSERT(e->slot == 0);
     if (w->heap_len == w->heap_cap) {
         w->heap_cap = w->heap_cap ? 2 * w->heap_cap : 256;
+        was = memory_enter(MEMORY_NOBODY);
         w->heap = err_realloc(w->heap, w->heap_cap * sizeof *w->heap);
+        (void)memory_enter(was);
     }
     e->at = at > w->now ? at : w->now;
     e->order = w->order++;

@@ -38,7 +38,15 @@
     X(STALLED, "stream stalled by partition")                                                      \
     X(TIMED_OUT, "stream timed out")                                                               \
     X(WALL_JUMP, "wall clock jumped")                                                              \
-    X(COMMAND_FAILED, "command failed") /* drawn */                                                \
+    X(COMMAND_FAILED, "command failed")                   /* drawn */                              \
+    X(STORE_SLOW, "store operation slow")                 /* drawn */                              \
+    X(STORE_ERROR, "store operation failed, done or not") /* drawn */                              \
+    X(STORE_TIMEOUT, "store operation without an answer") /* drawn */                              \
+    X(STORE_LATE, "... which was done later")                                                      \
+    X(STORE_DROPPED, "... which was never done")                                                   \
+    X(STORE_AWAY, "hub cut off from the store")                                                    \
+    X(STORE_FULL, "store full")                                                                    \
+    X(PAUSED, "machine stood still")                                                               \
     X(LIE, "lie (self-test only)")
 
 enum fault {
@@ -103,7 +111,8 @@ struct world {
     uint64_t count[FAULT_KINDS];
     uint64_t did[DEED_KINDS];
     struct world_knobs knobs;
-    uint64_t troubles; /* so far */
+    uint64_t troubles;                /* so far */
+    uint64_t memory_peak, memory_max; /* bytes, of the process that came nearest to its bound */
     uint64_t checked,
         complete;    /* recovery points applied by the checkers, and compared with a cut */
     bool calm;       /* no drawn faults any more */

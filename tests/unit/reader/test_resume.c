@@ -276,10 +276,18 @@ static const struct io_ops *real_ops;
 static struct io_ops failing_ops;
 static unsigned syncs_to_fail;
 
+/* The hub beside us syncs what it writes of its audit log. */
+static bool is_store(int fd)
+{
+    char link[64], path[512] = "";
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return readlink(link, path, sizeof path - 1) > 0 && strstr(path, "/sites/");
+}
+
 /* What the kernel does: it tells once, and from then on acts as if all were well. */
 static void failing_sync(struct io *io, struct io_req *req, int fd, bool data_only)
 {
-    if (!data_only && syncs_to_fail > 0) {
+    if (!data_only && syncs_to_fail > 0 && !is_store(fd)) {
         syncs_to_fail--;
         fd = -1;
     }

@@ -1,4 +1,5 @@
 /* steering: what people say of how a site ships holds, at once, for as long as they were told. */
+#include "slow_disk.h"
 #include "territory_fixture.h"
 
 #include <setjmp.h>
@@ -79,6 +80,61 @@ static void a_paused_group_is_cut_and_not_shipped_also_after_a_restart(void **st
 {
     (void)state;
     with_territory(paused);
+}
+
+struct pauser {
+    struct territory_fixture *t;
+    bool pause;
+    uint64_t after;
+};
+
+static void pausing(void *arg)
+{
+    struct pauser *p = arg;
+    struct err e = ERR_INIT;
+    uint64_t lag;
+    (void)fiber_sleep(p->after);
+    (void)site_pause(p->t->site, "records", p->pause, &lag, &e);
+}
+
+static bool none_short(void *arg, int fd)
+{
+    (void)arg;
+    (void)fd;
+    return false;
+}
+
+/* Two people at once, on a disk whose syncs pass each other. */
+static void both(void *arg)
+{
+    struct territory_fixture *t = arg;
+    struct pauser pauser[2] = {{t, true, 0}, {t, false, 0}};
+    struct slow_disk disk = {
+        .is_short = none_short, .seed = 1, .usual_ns = 3 * IO_MS, .rare_ns = 3 * IO_MS};
+    unsigned wrong = 0;
+    slow_disk_begin(&disk, fiber_io());
+    site_up(t);
+    for (unsigned i = 0; i < 40; i++) {
+        struct fiber *fibers[2];
+        bool said;
+        pauser[1].after = i % 10 * IO_MS / 2;
+        for (unsigned k = 0; k < 2; k++)
+            fibers[k] = fiber_spawn(fiber_io(), "pauser", pausing, &pauser[k]);
+        for (unsigned k = 0; k < 2; k++)
+            fiber_join(fibers[k]);
+        said = group_of(t)->paused;
+        site_stop(t->site);
+        site_up(t);
+        wrong += group_of(t)->paused != said;
+    }
+    site_stop(t->site);
+    slow_disk_end(&disk);
+    assert_int_equal(wrong, 0);
+}
+static void what_is_said_of_a_pause_holds_over_a_restart(void **state)
+{
+    (void)state;
+    with_territory(both);
 }
 
 /* In the middle of a delta, again and again: nothing is left half done at the hub. */
@@ -309,6 +365,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_paused_group_is_cut_and_not_shipped_also_after_a_restart),
+        cmocka_unit_test(what_is_said_of_a_pause_holds_over_a_restart),
         cmocka_unit_test(pausing_in_the_middle_harms_nothing),
         cmocka_unit_test(a_rate_holds_from_now_on_until_the_next_start),
         cmocka_unit_test(a_drain_goes_ahead_of_rate_and_pause_and_leaves_them_as_they_were),

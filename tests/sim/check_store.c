@@ -1,0 +1,108 @@
+#include "check_store.h"
+
+#include "bytes.h"
+#include "err.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* See the drawing in engine/store/dir_head.c. */
+#define HEAD_LEN  (16u + CHECK_BODY_LEN + 8u)
+#define HEAD_BODY 16u
+#define SLOT_LEN  1024u
+
+/* ---- dir ---- */
+
+static uint8_t *load(const struct check_store *s, size_t *len, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+static uint8_t *load(const struct check_store *s, size_t *len, const char *fmt, ...)
+{
+    char path[512];
+    int n = snprintf(path, sizeof path, "%s/sites/", s->root);
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(path + n, sizeof path - (size_t)n, fmt, ap);
+    va_end(ap);
+    return disk_peek(s->disk, path, len);
+}
+
+static uint8_t *dir_bodies(const struct check_store *s, const char *site, const char *group,
+                           uint64_t *count, const char **wrong)
+{
+    size_t head_len = 0, catalog_len = 0;
+    uint8_t *head = load(s, &head_len, "%s/heads/%s/head", site, group), *out = NULL;
+    uint8_t *catalog = load(s, &catalog_len, "%s/heads/%s/catalog", site, group);
+    if (head && head_len == HEAD_LEN)
+        *count = bytes_le64(head + 8);
+    if (head && head_len != HEAD_LEN) {
+        *wrong = "the head file is damaged";
+    } else if (head && catalog_len / SLOT_LEN < *count) {
+        *wrong = "the catalog ends before its last slot";
+    } else if (head) {
+        out = err_malloc((*count + 1) * CHECK_BODY_LEN);
+        memcpy(out, head + HEAD_BODY, CHECK_BODY_LEN);
+        for (uint64_t i = 0; i < *count; i++)
+            memcpy(out + (i + 1) * CHECK_BODY_LEN, catalog + i * SLOT_LEN, CHECK_BODY_LEN);
+    }
+    free(head);
+    free(catalog);
+    return out;
+}
+
+/* ---- pool ---- */
+
+static void encode(uint8_t *dst, const struct store_head *h)
+{
+    memset(dst, 0, CHECK_BODY_LEN);
+    bytes_set_le64(dst, h->rp);
+    dst[8] = (uint8_t)h->len;
+    dst[9] = (uint8_t)(h->len >> 8);
+    memcpy(dst + 10, h->value, h->len);
+}
+
+static uint8_t *pool_bodies(const struct check_store *s, const char *site, const char *group,
+                            uint64_t *count)
+{
+    const struct store_head *head = pool_head(s->pool, site, group), *entries;
+    size_t n;
+    uint8_t *out;
+    if (!head)
+        return NULL;
+    entries = pool_catalog(s->pool, site, group, &n);
+    out = err_malloc((n + 1) * CHECK_BODY_LEN);
+    encode(out, head);
+    for (size_t i = 0; i < n; i++)
+        encode(out + (i + 1) * CHECK_BODY_LEN, &entries[i]);
+    *count = n;
+    return out;
+}
+
+/* ---- either ---- */
+
+uint8_t *check_store_bodies(const struct check_store *s, const char *site, const char *group,
+                            uint64_t *count, const char **wrong)
+{
+    *count = 0;
+    *wrong = NULL;
+    return s->disk ? dir_bodies(s, site, group, count, wrong) : pool_bodies(s, site, group, count);
+}
+
+uint8_t *check_store_object(const struct check_store *s, const char *site, const char *group,
+                            uint64_t rp, const struct digest *digest, unsigned part, size_t *len)
+{
+    char hex[17], name[STORE_NAME_MAX];
+    const uint8_t *data;
+    uint8_t *out;
+    bytes_hex(hex, digest->b, 8);
+    if (s->disk)
+        return load(s, len, "%s/objects/%s/%013" PRIx64 "+/%03" PRIx64 "+%s.%04x", site, group,
+                    rp >> 12, rp & 0xfff, hex, part);
+    (void)snprintf(name, sizeof name, "%s/%016" PRIx64 "/%s.%04x", group, rp, hex, part);
+    data = pool_object(s->pool, site, name, len);
+    if (!data)
+        return NULL;
+    out = err_malloc(*len + 1);
+    memcpy(out, data, *len);
+    return out;
+}
