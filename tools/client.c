@@ -1,5 +1,6 @@
 #include "client.h"
 
+#include "pins.h"
 #include "uring.h"
 
 #include <errno.h>
@@ -114,20 +115,19 @@ int client_ask_alone(const char *control, const struct client_request *r, struct
 
 int client_hub_open(struct client_hub *h, const struct config *c, struct err *e)
 {
-    struct tls_peer peer = {0};
+    struct pins pins = {0};
     int res;
-    *h = (struct client_hub){NULL, NULL, NULL};
+    *h = (struct client_hub){0};
     h->peer = config_peer(c, *c->hub ? c->hub : c->name);
     if (!h->peer || h->peer->addr_count == 0)
         return err_set(e, ERR_CONFIG,
                        "%s: no hub to ask; set [site] hub and the address of its [peer]", c->file);
-    memcpy(peer.name, h->peer->name, sizeof peer.name);
-    res = key_public_parse(&peer.key, KEY_LINK, h->peer->link_key, e);
-    if (res != 0)
-        return err_prefix(e, "%s:%d: [peer %s] link-key", c->file, h->peer->line, h->peer->name);
-    res = key_file_load(&h->key, KEY_LINK, c->link_key_file, NULL, e);
+    res = pins_add(&pins, c, h->peer, e);
     if (res == 0)
-        res = tls_new(&h->tls, h->key, &peer, 1, e);
+        res = key_file_load(&h->key, KEY_LINK, c->link_key_file, NULL, e);
+    if (res == 0)
+        res = tls_new(&h->tls, h->key, pins.peers, pins.count, e);
+    pins_free(&pins);
     if (res != 0)
         client_hub_close(h);
     return res;
@@ -137,7 +137,7 @@ void client_hub_close(struct client_hub *h)
 {
     tls_free(h->tls);
     key_free(h->key);
-    *h = (struct client_hub){NULL, NULL, NULL};
+    *h = (struct client_hub){0};
 }
 
 static int connect_one(struct caller **out, const struct client_hub *h,

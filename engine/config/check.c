@@ -76,6 +76,15 @@ static void check_hub(struct parser *p)
                 p->config->store);
 }
 
+static const char *shared_key(const struct config_peer *a, const struct config_peer *b)
+{
+    for (unsigned i = 0; i < a->link_key_count; i++)
+        for (unsigned k = 0; k < b->link_key_count; k++)
+            if (strcmp(a->link_keys[i], b->link_keys[k]) == 0)
+                return a->link_keys[i];
+    return NULL;
+}
+
 /* One key, two names: the hub could not tell who it talks to. */
 static void check_peers(struct parser *p)
 {
@@ -83,9 +92,10 @@ static void check_peers(struct parser *p)
     for (unsigned i = 0; i < c->peer_count; i++)
         for (unsigned k = 0; k < i; k++) {
             const struct section *s = parser_section(p, SECTION_PEER, c->peers[i].name);
-            if (*c->peers[i].link_key && strcmp(c->peers[i].link_key, c->peers[k].link_key) == 0)
+            const char *key = shared_key(&c->peers[i], &c->peers[k]);
+            if (key)
                 parser_problem(p, parser_line(s, "link-key"), s,
-                               option_find(SECTION_PEER, "link-key"), c->peers[i].link_key,
+                               option_find(SECTION_PEER, "link-key"), key,
                                "the key of [peer %s] too; each has its own", c->peers[k].name);
         }
 }

@@ -22,13 +22,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONFIG_WORD_MAX    128 /* public keys, users, pools */
-#define CONFIG_PATH_MAX    1024
-#define CONFIG_ADDRS_MAX   4u
-#define CONFIG_READS_MAX   64u        /* grants of one peer */
-#define CONFIG_KEEPS_MAX   32u        /* groups of a peer with rules of their own, and its own */
-#define CONFIG_AUTO        UINT64_MAX /* "auto", while parsing: config_parse settles it */
-#define CONFIG_CLIENTS_MAX 16u        /* certificate names of one export */
+#define CONFIG_WORD_MAX      128 /* public keys, users, pools */
+#define CONFIG_PATH_MAX      1024
+#define CONFIG_ADDRS_MAX     4u
+#define CONFIG_LINK_KEYS_MAX 4u         /* of one peer */
+#define CONFIG_READS_MAX     64u        /* grants of one peer */
+#define CONFIG_KEEPS_MAX     32u        /* groups of a peer with rules of their own, and its own */
+#define CONFIG_AUTO          UINT64_MAX /* "auto", while parsing: config_parse settles it */
+#define CONFIG_CLIENTS_MAX   16u        /* certificate names of one export */
 
 struct config_addr {
     char host[256];
@@ -93,7 +94,9 @@ struct config_group {
 
 struct config_peer {
     char name[NAME_MAX_LEN + 1];
-    char link_key[CONFIG_WORD_MAX]; /* public word */
+    /* Public words. More than one: a hub of several daemons, or a key that is being replaced. */
+    char link_keys[CONFIG_LINK_KEYS_MAX][CONFIG_WORD_MAX];
+    unsigned link_key_count;
     char sign_key[CONFIG_WORD_MAX]; /* "" when the peer signs nothing */
     struct config_addr addrs[CONFIG_ADDRS_MAX];
     unsigned addr_count; /* 0: the peer connects to us */

@@ -120,15 +120,22 @@ const struct option options[] = {
              "time as this has passed: time to notice a mistake, or somebody who should not be "
              "there. *never*: nothing is locked, and everything takes effect at once."},
 
-    {SECTION_PEER, "link-key", OPTION_KEY, PEER(link_key), .kind = "link", .required = true,
-     .help = "Public link key, by which the peer is known on the wire."},
+    {SECTION_PEER, "link-key", OPTION_KEYS, offsetof(struct config_peer, link_keys),
+     CONFIG_WORD_MAX, offsetof(struct config_peer, link_key_count), 1, CONFIG_LINK_KEYS_MAX,
+     .kind = "link", .required = true,
+     .help =
+         "Public link key, by which the peer is known on the wire. Up to 4: of each of the daemons "
+         "that are one hub together, or of a peer that is to change its key."},
     {SECTION_PEER, "sign-key", OPTION_KEY, PEER(sign_key), .kind = "sign",
      .help =
          "Public key that the peer signs with. A hub needs it of each site that ships to it, and a "
          "site of each other one that it restores from."},
     {SECTION_PEER, "address", OPTION_ADDRS, offsetof(struct config_peer, addrs), 0,
      offsetof(struct config_peer, addr_count),
-     .help = "Where it listens, up to 4 HOST:PORT, tried in this order. None: it connects to us."},
+     .help =
+         "Where it listens, up to 4 HOST:PORT, or where the daemons do that are one hub together. "
+         "The first that answers is used; when it fails, the next. A site goes back to the first "
+         "when that has answered for a minute. None: it connects to us."},
     {SECTION_PEER, "reads", OPTION_READS, offsetof(struct config_peer, reads),
      sizeof(((struct config_peer *)0)->reads[0]), offsetof(struct config_peer, read_count),
      .help =

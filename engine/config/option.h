@@ -38,7 +38,7 @@ enum option_type {
     OPTION_LISTEN,         /* struct config_addr; host may be empty */
     OPTION_ADDRS,          /* struct config_addr[CONFIG_ADDRS_MAX] */
     OPTION_KEY,            /* public key word */
-    OPTION_KEYS,           /* char[READERS_MAX][CONFIG_WORD_MAX] */
+    OPTION_KEYS,           /* char[][CONFIG_WORD_MAX]; max, or READERS_MAX */
     OPTION_READS,          /* char[CONFIG_READS_MAX][] */
     OPTION_STORE,          /* dir:/path, rados:POOL */
     OPTION_SOURCE,         /* enum config_source */

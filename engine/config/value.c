@@ -280,7 +280,7 @@ static int set_list(const struct option *o, void *list, unsigned *count, const c
 {
     static const char apart[] = ", \t";
     unsigned max = o->type == OPTION_ADDRS     ? CONFIG_ADDRS_MAX
-                   : o->type == OPTION_KEYS    ? READERS_MAX
+                   : o->type == OPTION_KEYS    ? (o->max ? (unsigned)o->max : READERS_MAX)
                    : o->type == OPTION_CLIENTS ? CONFIG_CLIENTS_MAX
                                                : CONFIG_READS_MAX;
     char *copy = err_strdup(value), *rest = copy, *word;

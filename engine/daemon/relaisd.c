@@ -3,6 +3,7 @@
 #include "daemon.h"
 #include "handover.h"
 #include "log.h"
+#include "pins.h"
 #include "uring.h"
 
 #include <errno.h>
@@ -178,22 +179,17 @@ static void report(void *arg, int line, const char *text)
 static int load_keys(struct daemon *d, struct err *e)
 {
     const struct config *c = d->config;
-    struct tls_peer *peers = err_calloc(c->peer_count, sizeof *peers);
+    struct pins pins = {0};
     int res = key_file_load(&d->link_key, KEY_LINK, c->link_key_file, NULL, e);
     if (res == 0 && c->group_count > 0)
         res = key_file_load(&d->sign_key, KEY_SIGN, c->sign_key_file, NULL, e);
     if (res == 0 && c->group_count > 0)
         res = key_file_load(&d->hash_key, KEY_HASH, c->hash_key_file, NULL, e);
-    for (unsigned i = 0; i < c->peer_count && res == 0; i++) {
-        memcpy(peers[i].name, c->peers[i].name, sizeof peers[i].name);
-        res = key_public_parse(&peers[i].key, KEY_LINK, c->peers[i].link_key, e);
-        if (res != 0)
-            res = err_prefix(e, "%s:%d: [peer %s] link-key", c->file, c->peers[i].line,
-                             c->peers[i].name);
-    }
+    for (unsigned i = 0; i < c->peer_count && res == 0; i++)
+        res = pins_add(&pins, c, &c->peers[i], e);
     if (res == 0)
-        res = tls_new(&d->tls, d->link_key, peers, c->peer_count, e);
-    free(peers);
+        res = tls_new(&d->tls, d->link_key, pins.peers, pins.count, e);
+    pins_free(&pins);
     return res;
 }
 

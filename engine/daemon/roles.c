@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RETRY_MIN IO_S
-#define RETRY_MAX (30 * IO_S)
+/* A part on its way over a thin link, the commits that were asked for. */
+#define HUB_DRAIN_NS (10 * IO_S)
+#define RETRY_MIN    IO_S
+#define RETRY_MAX    (30 * IO_S)
 
 /* Logs the error when it is news and keeps it for the status. Waits before the next attempt; false
  * when cancelled. */
@@ -116,6 +118,9 @@ void roles_start_hub(void *arg)
 
 void roles_stop(struct daemon *d)
 {
+    /* Connections to the hub are left in good order, while the site's guests are still served. */
+    if (d->hub)
+        hub_drain(d->hub, HUB_DRAIN_NS);
     /* The site first: it ships to the hub, perhaps to ours. */
     d->site = NULL;
     if (d->serving)

@@ -118,13 +118,43 @@ int hub_status(struct hub *h, bool territory, Relais__Status *out, struct err *e
     return 0;
 }
 
-void hub_stop(struct hub *h)
+/* So that whoever comes is sent to the next address by our kernel, at once. */
+static void stop_listening(struct hub *h)
 {
-    if (!h)
+    if (h->listen_fd < 0)
         return;
     fiber_cancel(h->acceptor);
     fiber_join(h->acceptor);
     fio_close_always(h->listen_fd);
+    h->listen_fd = -1;
+}
+
+void hub_drain(struct hub *h, uint64_t max_ns)
+{
+    uint64_t end = io_now(h->io) + max_ns, now;
+    stop_listening(h);
+    h->leaving = true;
+    if (h->members > 0)
+        log_notice("hub: leaving; %u connection%s are asked to go elsewhere", h->members,
+                   h->members == 1 ? "" : "s");
+    for (struct session *s = h->sessions; s; s = s->next) {
+        if (s->stranger && !s->done)
+            session_break(s);
+        fiber_wake_all(&s->pulse_end);
+    }
+    while (h->live > 0 && (now = io_now(h->io)) < end)
+        if (fiber_wait(&h->session_ended, end - now) == -ECANCELED)
+            break;
+    if (h->live > 0)
+        log_warn("hub: %u connection%s did not end by themselves", h->live,
+                 h->live == 1 ? "" : "s");
+}
+
+void hub_stop(struct hub *h)
+{
+    if (!h)
+        return;
+    stop_listening(h);
     for (struct session *s = h->sessions; s; s = s->next)
         session_break(s);
     while (h->sessions) {

@@ -17,6 +17,9 @@ int hub_start(struct hub **out, const struct config *config, struct store *store
 /* Same as site_status, for the hub's part. territory: also all groups, read from the store. (waits)
  */
 int hub_status(struct hub *h, bool territory, Relais__Status *out, struct err *e);
+/* Takes no new connections and asks those that there are to go elsewhere; returns when they have,
+ * or after max_ns. What peers ask meanwhile is done. (waits) */
+void hub_drain(struct hub *h, uint64_t max_ns);
 /* Breaks connections, waits for puts in flight, frees. (waits) */
 void hub_stop(struct hub *h);
 

@@ -203,6 +203,13 @@ static void pulse_main(void *arg)
     int rc = 0;
     while (rc == 0 && !s->ended) {
         Relais__Ping ping = RELAIS__PING__INIT;
+        if (s->hub->leaving && !s->told) {
+            Relais__Leaving leaving;
+            relais__leaving__init(&leaving);
+            s->told = true;
+            rc = session_reply(s, FRAME_Leaving, 0, &leaving.base, &e);
+            continue;
+        }
         (void)fiber_wait(&s->pulse_end, HUB_PULSE_NS);
         if (!s->ended && s->busy_since && io_now(s->hub->io) - s->busy_since >= HUB_PULSE_NS)
             rc = session_reply(s, FRAME_Ping, 0, &ping.base, &e); /* the reader finds out why not */

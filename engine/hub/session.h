@@ -55,7 +55,8 @@ struct hub {
     struct store *store;
     struct tls *tls;
     struct key_public *sign; /* of config->peers; .kind is KEY_KINDS where the peer signs nothing */
-    int listen_fd;
+    int listen_fd;           /* -1: drained */
+    bool leaving;
     struct fiber *acceptor;
     struct session *sessions;
     unsigned live; /* sessions that have not ended: */
@@ -128,6 +129,7 @@ struct session {
     bool stranger;                 /* has not said Hello under a key that is pinned; otherwise a */
     bool member;
     bool leaving; /* a stranger who was sent away */
+    bool told;    /* a member who knows that the hub is leaving */
     bool done;
 
     /* The peer hears of us while a frame of its takes long, a slow store for one; otherwise it

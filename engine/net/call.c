@@ -11,7 +11,7 @@ enum call_state { CALL_IDLE, CALL_WAITING, CALL_DONE };
 struct caller {
     struct link *link;
     char peer[NAME_MAX_LEN + 1];
-    bool broken, stopping;
+    bool broken, stopping, leaving;
     struct err why; /* when broken */
 
     struct call *waiting; /* sent, no reply yet */
@@ -72,6 +72,11 @@ int caller_broken(const struct caller *c, struct err *e)
         return 0;
     *e = c->why;
     return -(int)e->code;
+}
+
+bool caller_leaving(const struct caller *c)
+{
+    return c->leaving;
 }
 
 struct link *caller_link(struct caller *c)
@@ -169,6 +174,9 @@ static int on_frame(struct caller *c, const struct frame_header *h, struct err *
             return err_set(e, ERR_PROTO, "%s answers a ping that was not sent", c->peer);
         c->ping_out = false;
         fiber_wake_all(&c->keeper_wake);
+        return 0;
+    case FRAME_Leaving:
+        c->leaving = true;
         return 0;
     default:
         return on_reply(c, h, e);

@@ -25,6 +25,8 @@ int caller_new(struct caller **out, struct link *l, struct err *e);
 void caller_free(struct caller *c);
 /* 0 while it works; else the error that broke it. */
 int caller_broken(const struct caller *c, struct err *e);
+/* The peer is about to stop: begin nothing more here, and go to another address. */
+bool caller_leaving(const struct caller *c);
 /* Who answers: the pinned name, on a plain link the name from its Welcome. */
 const char *caller_peer(const struct caller *c);
 struct link *caller_link(struct caller *c);

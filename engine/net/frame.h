@@ -55,7 +55,8 @@
     X(46, PauseSet, pause_set, 0)                                                                  \
     X(47, PauseState, pause_state, 0)                                                              \
     X(48, Resize, resize, 0)                                                                       \
-    X(49, Resized, resized, 0)
+    X(49, Resized, resized, 0)                                                                     \
+    X(70, Leaving, leaving, 0)
 
 enum frame_type {
 #define X(number, Type, snake, payload) FRAME_##Type = number,

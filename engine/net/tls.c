@@ -39,16 +39,26 @@ const struct tls_peer *tls_peer(const struct tls *t, const char *name)
     return NULL;
 }
 
+/* Of one name, which may have several keys; any without an `expect`. */
+static bool is_expected(const struct tls_peer *expect, const struct tls_peer *peer)
+{
+    return !expect || strcmp(expect->name, peer->name) == 0;
+}
+
 /* Whose key it is; `expect` first, should two names share a key. */
 static const struct tls_peer *owner_of(const struct tls *t, const struct tls_peer *expect,
                                        const struct key_public *key)
 {
-    if (expect && memcmp(expect->key.b, key->b, KEY_LEN) == 0)
-        return expect;
-    for (size_t i = 0; i < t->count; i++)
-        if (memcmp(t->peers[i].key.b, key->b, KEY_LEN) == 0)
+    const struct tls_peer *other = NULL;
+    for (size_t i = 0; i < t->count; i++) {
+        if (memcmp(t->peers[i].key.b, key->b, KEY_LEN) != 0)
+            continue;
+        if (is_expected(expect, &t->peers[i]))
             return &t->peers[i];
-    return NULL;
+        if (!other)
+            other = &t->peers[i];
+    }
+    return other;
 }
 
 static bool leaf_key(X509_STORE_CTX *store, struct key_public *out)
@@ -72,7 +82,7 @@ static int check_peer(X509_STORE_CTX *store, void *arg)
     v->shown = leaf_key(store, &v->key);
     if (v->shown)
         v->peer = owner_of(t, v->expect, &v->key);
-    v->refused = !v->peer || (v->expect && v->peer != v->expect);
+    v->refused = !v->peer || !is_expected(v->expect, v->peer);
     if (v->refused) {
         /* The alert that follows from this code, unknown_ca, is how the other end learns why. */
         X509_STORE_CTX_set_error(store, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT);

@@ -139,6 +139,8 @@ static int settle(struct crew_member *c, struct err *e)
     call_end(&sent->call);
     c->first = (c->first + 1) % CREW_FLYING;
     c->flying--;
+    if (res == 0)
+        shipper_served(shipper_of(c->s));
     if (res < 0 && res != -ERR_CANCELED && lane_lost(lanes, sent->lane)) {
         put_back(c->s, sent->part);
         res = 0;
@@ -240,7 +242,7 @@ static int send_part(struct crew_member *c, uint32_t n, struct err *e)
 
 static bool failed(const struct parts *s)
 {
-    return s->p->failed || s->err.code != ERR_OK;
+    return s->p->failed || s->err.code != ERR_OK || shipper_of(s)->departing;
 }
 
 static void crew_fiber(void *arg)
@@ -319,6 +321,8 @@ int parts_send(struct parts *s, const Relais__Need *need, struct err *e)
         return stopped(s, e);
     if (s->err.code == ERR_OK && s->p->failed)
         return err_set(e, ERR_AGAIN, "group %s: an earlier delta failed", group_of(s));
+    if (s->err.code == ERR_OK && s->next < s->m->part_count) /* nothing else ends a crew early */
+        return err_set(e, ERR_AGAIN, "group %s: goes on at another address", group_of(s));
     *e = s->err;
     if (e->code == ERR_CORRUPT)
         (void)find_damage(s, e);

@@ -39,6 +39,8 @@ static int run_convoy(struct convoy *c, struct err *e)
         if (group_held(g))
             return err_set(e, ERR_AGAIN, "group %s is paused", g->chain.group);
         rp = c->count < ship_ahead(c->p.shipper, g) ? chain_to_ship(&g->chain, c->next) : 0;
+        if (c->p.shipper->departing)
+            return err_set(e, ERR_AGAIN, "group %s: goes on at another address", g->chain.group);
         if (g->adopt || g->damaged)
             return err_set(e, ERR_AGAIN, "group %s: history changes", g->chain.group);
         if (rp == 0) {
@@ -150,8 +152,11 @@ void ship_group(struct shipper *s, struct group *g)
                 log_error("group %s: shipping: %s", g->chain.group, e.text);
             break;
         }
+        if (s->departing)
+            break;
         if (group_held(g))
             continue;
+        shipper_refused(s, &e);
         tries = agreed ? tries + 1 : TRIES;
         note_error(g, res, tries, &e);
         delay = delay == 0 ? RETRY_MIN : delay * 2 < RETRY_MAX ? delay * 2 : RETRY_MAX;

@@ -123,6 +123,8 @@ static int commit(struct delta_trip *t, struct err *e)
                           c->rp, p->group->chain.group, t->rp);
     }
     call_end(&call);
+    if (res == 0)
+        shipper_served(p->shipper);
     return res;
 }
 

@@ -1,8 +1,15 @@
 /* shipper.h: the connection to the hub, and on it each group's way there.
  *
- * One fiber keeps a connection, trying the hub's addresses in turn; while it lasts, a fiber for
- * each group compares histories with the hub and ships what is sealed, oldest first (ship.h).
- * Groups share the connection by their priorities, piece by piece (share.h). */
+ * One fiber keeps a connection; while it lasts, a fiber for each group compares histories with the
+ * hub and ships what is sealed, oldest first (ship.h). Groups share the connection by their
+ * priorities, piece by piece (share.h).
+ *
+ * A hub may have several addresses, of several daemons. When a connection breaks, or the hub says
+ * that it is leaving, the next address is tried at once, and there is no pause before all have
+ * been. So is it when the hub answers but has not been able to serve for SHIPPER_PATIENCE_NS: its
+ * way to its store may be cut, and the other's not. The first address is where this site belongs:
+ * while it is elsewhere, it greets there every SHIPPER_HOME_NS, and moves back, between two parts,
+ * once that went well SHIPPER_HOME_TIMES in a row. */
 #ifndef RELAIS_SHIPPER_H
 #define RELAIS_SHIPPER_H
 
@@ -10,8 +17,13 @@
 #include "group.h"
 #include "lanes.h"
 
-#define SHIPPER_OFFERS  12u /* open at once; a hub allows 16 on a connection */
-#define SHIPPER_SAMPLES 11u
+#define SHIPPER_OFFERS      12u /* open at once; a hub allows 16 on a connection */
+#define SHIPPER_SAMPLES     11u
+#define SHIPPER_PATIENCE_NS (45 * IO_S)
+#define SHIPPER_HOME_NS     (20 * IO_S)
+#define SHIPPER_HOME_TIMES  3u
+/* After the first address could not serve. */
+#define SHIPPER_HOME_LATER_NS (600 * IO_S)
 
 struct shipper {
     const struct config_peer *hub;
@@ -21,9 +33,16 @@ struct shipper {
     struct bufpool parts; /* read, and waiting for their turn on the link */
     struct share share;
     struct lanes lanes;
-    unsigned attempt; /* which of the hub's addresses, in turn */
+    unsigned at;     /* which of the hub's addresses */
+    unsigned failed; /* attempts since the last connection that was good for something */
     struct fiber *fiber;
     bool stopping;
+    bool departing;      /* begin nothing more on this connection */
+    bool homeward;       /* departing for the first address */
+    uint64_t home_after; /* io_now: not before */
+    uint64_t trouble;    /* io_now, since when the hub has refused and done nothing; 0: it serves */
+    unsigned riding;     /* groups' fibers on this connection that have not ended */
+    struct fiber_cond homing_end;
     /* The connection; NULL between two. */
     uint64_t voyage; /* random, of this connection: the hub gives up those before it */
     struct caller *caller;
@@ -42,6 +61,9 @@ struct shipper {
 void shipper_start(struct shipper *s, const struct config_peer *hub, struct tls *tls,
                    struct group **groups, size_t count, unsigned lanes_max);
 void shipper_stop(struct shipper *s); /* (waits) */
+/* The hub did something for us; it refused something. */
+void shipper_served(struct shipper *s);
+void shipper_refused(struct shipper *s, const struct err *why);
 /* After a group was paused, resumed, or is to be drained. */
 void shipper_group_changed(struct shipper *s, struct group *g);
 /* Sealed bytes a second over the last seconds. */

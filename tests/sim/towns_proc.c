@@ -3,6 +3,7 @@
 #include "footprint.h"
 #include "hub.h"
 #include "memory.h"
+#include "pins.h"
 #include "store.h"
 #include "towns.h"
 
@@ -40,20 +41,17 @@ static uint64_t memory_max(const struct daemon *d)
 static void daemon_init(struct daemon *d, struct place *place, struct proc *proc)
 {
     struct err e = ERR_INIT;
-    struct tls_peer *peers;
+    struct pins pins = {0};
     *d = (struct daemon){.place = place, .proc = proc};
     if (config_parse(&d->config, place->name, place->config_text, strlen(place->config_text), tell,
                      place, &e))
         err_panic(__FILE__, __LINE__, e.text);
-    peers = err_calloc(d->config->peer_count, sizeof *peers);
-    for (unsigned i = 0; i < d->config->peer_count; i++) {
-        memcpy(peers[i].name, d->config->peers[i].name, sizeof peers[i].name);
-        ASSERT(key_public_parse(&peers[i].key, KEY_LINK, d->config->peers[i].link_key, &e) == 0);
-    }
-    if (tls_new(&d->tls, place->link, peers, d->config->peer_count, &e))
+    for (unsigned i = 0; i < d->config->peer_count; i++)
+        ASSERT(pins_add(&pins, d->config, &d->config->peers[i], &e) == 0);
+    if (tls_new(&d->tls, place->link, pins.peers, pins.count, &e))
         err_panic(__FILE__, __LINE__, e.text);
-    free(peers);
     node_set_memory(fiber_io(), memory_max(d));
+    pins_free(&pins);
 }
 
 static void daemon_free(struct daemon *d)

@@ -15,6 +15,7 @@
 
 #define LINK    "link:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 #define LINK2   "link:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="
+#define LINK3   "link:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAI="
 #define SIGN    "sign:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 #define RESTORE "restore:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 #define ESCROW  "restore:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="
@@ -163,7 +164,8 @@ static void every_option_arrives(void **state)
         "freeze-timeout = 1min 30s\nfreeze-max = 2h\n"
         "[hub]\nlisten = [2001:db8::1]:7440\nstore = rados:relais\nceph-conf = /c\nceph-user = u\n"
         "ceph-keyring = /r\nmemory = 48MiB\nconnections = 7\n"
-        "[peer arras]\nlink-key = " LINK "\nsign-key = " SIGN "\naddress = a:1, [::1]:2\n"
+        "[peer arras]\nlink-key = " LINK ", " LINK3 "\nsign-key = " SIGN
+        "\naddress = a:1, [::1]:2\n"
         "[peer douai]\nlink-key = " LINK2 "\nreads = bapaume/* lens/imaging\n",
         &h, &e);
     (void)state;
@@ -196,6 +198,8 @@ static void every_option_arrives(void **state)
     assert_string_equal(c->ceph_user, "u");
     assert_true(c->hub_memory == 48 * MIB);
     assert_int_equal(c->connections_max, 7);
+    assert_int_equal(c->peers[0].link_key_count, 2);
+    assert_string_equal(c->peers[0].link_keys[1], LINK3);
     assert_int_equal(c->peers[0].addr_count, 2);
     assert_string_equal(c->peers[0].addrs[1].host, "::1");
     assert_string_equal(c->peers[1].reads[0], "bapaume/*");

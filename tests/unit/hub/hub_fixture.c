@@ -56,7 +56,8 @@ int hub_keys_make(void **state)
             return -1;
         memset(&peers[i], 0, sizeof peers[i]);
         (void)snprintf(peers[i].name, sizeof peers[i].name, "%s", who_names[i]);
-        key_public_word(peers[i].link_key, key_public(link_keys[i]));
+        key_public_word(peers[i].link_keys[0], key_public(link_keys[i]));
+        peers[i].link_key_count = 1;
         if (i == BETHUNE || i == LENS)
             key_public_word(peers[i].sign_key, key_public(sign_key((enum who)i)));
     }

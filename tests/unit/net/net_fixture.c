@@ -36,13 +36,17 @@ int net_keys_make(void **state)
     for (int i = 0; i < NET_WHO; i++)
         keys[i] = key_generate(KEY_LINK, NULL);
     for (int i = 0; i < NET_WHO; i++) {
-        struct tls_peer peers[NET_WHO];
+        struct tls_peer peers[NET_WHO + 2];
         size_t n = 0;
         for (int k = 0; k < NET_STRANGER; k++) {
             if (k == i)
                 continue;
             (void)snprintf(peers[n].name, sizeof peers[n].name, "%s", net_names[k]);
             peers[n++].key = *key_public(keys[k]);
+        }
+        for (int k = 0; i == NET_LENS && k < 2; k++) {
+            (void)snprintf(peers[n].name, sizeof peers[n].name, NET_PAIR);
+            peers[n++].key = *key_public(keys[k == 0 ? NET_ARRAS : NET_DOUAI]);
         }
         if (tls_new(&tls[i], keys[i], peers, n, &e) < 0)
             fail_msg("%s", e.text);

@@ -11,6 +11,8 @@ void net_run(void (*fn)(void *arg), void *arg);
 /* Who is who: each has a link key and pins all the others but the stranger. */
 enum net_who { NET_ARRAS, NET_LENS, NET_DOUAI, NET_STRANGER, NET_WHO };
 extern const char *const net_names[NET_WHO];
+/* A peer that lens pins with two keys: those of arras and douai. */
+#define NET_PAIR "pair"
 /* Keys of everybody: set-up and tear-down of a group of tests. */
 int net_keys_make(void **state);
 int net_keys_free(void **state);

@@ -108,6 +108,23 @@ static void any_pinned_server_will_do_when_none_is_named(void *arg)
     net_close(&p);
 }
 
+/* A hub of two daemons. */
+static void any_key_of_the_one_expected_will_do_and_no_other(void *arg)
+{
+    (void)arg;
+    for (enum net_who server = NET_ARRAS; server <= NET_STRANGER; server++) {
+        struct net_pair p;
+        bool right = server == NET_ARRAS || server == NET_DOUAI;
+        if (server == NET_LENS)
+            continue;
+        net_handshake(&p, NET_LENS, server, NET_PAIR, NULL);
+        assert_int_equal(p.client_rc, right ? 0 : -ERR_AUTH);
+        if (right)
+            assert_string_equal(link_peer(p.client), NET_PAIR);
+        net_close(&p);
+    }
+}
+
 static void a_server_that_nobody_pinned_is_not_even_called(void *arg)
 {
     struct link *l = NULL;
@@ -478,6 +495,7 @@ static void a_peer_that_asks_for_new_keys_gets_them_with_the_next_frame(void *ar
     X(a_server_with_an_unknown_key_is_refused)                                                     \
     X(a_server_that_is_another_member_is_refused_by_name)                                          \
     X(any_pinned_server_will_do_when_none_is_named)                                                \
+    X(any_key_of_the_one_expected_will_do_and_no_other)                                            \
     X(a_server_that_nobody_pinned_is_not_even_called)                                              \
     X(a_tls_1_2_client_is_refused)                                                                 \
     X(a_client_without_a_certificate_is_refused)                                                   \

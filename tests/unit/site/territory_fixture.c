@@ -55,7 +55,8 @@ static void territory_init(struct territory_fixture *t)
     t->hub_config.peers = &t->site_peer;
     t->hub_config.peer_count = 1;
     fixture_text(t->site_peer.name, sizeof t->site_peer.name, "bethune");
-    key_public_word(t->site_peer.link_key, key_public(t->site_link));
+    key_public_word(t->site_peer.link_keys[0], key_public(t->site_link));
+    t->site_peer.link_key_count = 1;
     key_public_word(t->site_peer.sign_key, key_public(t->f.sign));
     fixture_text(t->hub_peer.name, sizeof t->hub_peer.name, "arras");
     t->hub_peer.addrs[0] = t->hub_config.listen;
