@@ -11,11 +11,12 @@ struct cut {
     uint64_t number;
     uint64_t instant;              /* of the ledger */
     uint64_t *sums[CHECK_VOLUMES]; /* one per sector */
+    uint64_t sizes[CHECK_VOLUMES];
 };
 
 struct point { /* an RP that was seen, if it was complete */
     bool complete;
-    uint64_t sums[CHECK_VOLUMES];
+    uint64_t sums[CHECK_VOLUMES], sizes[CHECK_VOLUMES];
     uint64_t meets; /* the newest mark that was asked for, and whose RP it may be */
 };
 
@@ -80,19 +81,33 @@ void check_free(struct check *c)
     free(c);
 }
 
-void check_add_volume(struct check *c, const char *name, uint64_t size)
+static uint64_t sectors_of(uint64_t size)
+{
+    return (size + SECTOR_SIZE - 1) / SECTOR_SIZE;
+}
+
+void check_add_volume(struct check *c, const char *name, uint64_t size, uint64_t max)
 {
     struct check_volume *v = &c->image.volumes[c->image.count++];
     ASSERT(c->image.count <= CHECK_VOLUMES);
     (void)snprintf(v->name, sizeof v->name, "%s", name);
     v->size = size;
-    v->sectors = (size + SECTOR_SIZE - 1) / SECTOR_SIZE;
-    v->content = err_calloc(v->sectors, SECTOR_SIZE);
+    v->max = max;
+    v->content = err_calloc(sectors_of(max), SECTOR_SIZE);
 }
 
-void check_add_captured(struct check *c, const char *name, uint64_t size, struct ledger *l)
+void check_grown(struct check *c, unsigned volume, uint64_t size)
 {
-    check_add_volume(c, name, size);
+    struct check_volume *v = &c->image.volumes[volume];
+    ASSERT(size >= v->size && size <= v->max);
+    v->size = size;
+    c->w->did[DEED_GROWN]++;
+}
+
+void check_add_captured(struct check *c, const char *name, uint64_t size, uint64_t max,
+                        struct ledger *l)
+{
+    check_add_volume(c, name, size, max);
     c->image.volumes[c->image.count - 1].captured = true;
     c->ledger = l;
 }
@@ -111,9 +126,9 @@ static uint64_t sum_of(const uint8_t *p, size_t len)
     return h;
 }
 
-static size_t sector_len(const struct check_volume *v, uint64_t sector)
+static size_t sector_len(uint64_t size, uint64_t sector)
 {
-    uint64_t left = v->size - sector * SECTOR_SIZE;
+    uint64_t left = size - sector * SECTOR_SIZE;
     return left < SECTOR_SIZE ? (size_t)left : SECTOR_SIZE;
 }
 
@@ -131,9 +146,10 @@ void check_cut(struct check *c, uint64_t number, const uint8_t *const contents[]
         const struct check_volume *v = &c->image.volumes[i];
         if (v->captured)
             continue;
-        cut->sums[i] = err_calloc(v->sectors, sizeof *cut->sums[i]);
-        for (uint64_t s = 0; s < v->sectors; s++)
-            cut->sums[i][s] = sum_of(contents[i] + s * SECTOR_SIZE, sector_len(v, s));
+        cut->sizes[i] = v->size;
+        cut->sums[i] = err_calloc(sectors_of(v->size), sizeof *cut->sums[i]);
+        for (uint64_t s = 0; s < sectors_of(v->size); s++)
+            cut->sums[i][s] = sum_of(contents[i] + s * SECTOR_SIZE, sector_len(v->size, s));
     }
 }
 
@@ -177,11 +193,16 @@ static const struct cut *find_cut(const struct check *c, uint64_t number)
 }
 
 static bool volume_equal(struct check *c, const struct cut *cut, unsigned i, const uint8_t *content,
-                         const char *what, uint64_t rp)
+                         uint64_t size, const char *what, uint64_t rp)
 {
     const struct check_volume *v = &c->image.volumes[i];
-    for (uint64_t s = 0; s < v->sectors; s++) {
-        if (sum_of(content + s * SECTOR_SIZE, sector_len(v, s)) == cut->sums[i][s])
+    if (size != cut->sizes[i])
+        world_fail(c->w,
+                   "%s/%s: %s %" PRIu64 ": volume %s has %" PRIu64 " bytes, it had %" PRIu64
+                   " at cut %" PRIu64,
+                   c->site, c->group, what, rp, v->name, size, cut->sizes[i], cut->number);
+    for (uint64_t s = 0; s < sectors_of(size) && !c->w->failed; s++) {
+        if (sum_of(content + s * SECTOR_SIZE, sector_len(size, s)) == cut->sums[i][s])
             continue;
         world_fail(c->w,
                    "%s/%s: %s %" PRIu64 " differs from cut %" PRIu64
@@ -189,7 +210,7 @@ static bool volume_equal(struct check *c, const struct cut *cut, unsigned i, con
                    c->site, c->group, what, rp, cut->number, v->name, s);
         return false;
     }
-    return true;
+    return !c->w->failed;
 }
 
 /* The scanned volumes: the cut that they are, or NULL. */
@@ -210,8 +231,8 @@ static const struct cut *compare_scanned(struct check *c, unsigned first)
                    c->site, c->group, c->rp, number, c->complete_cut);
     c->complete_cut = number;
     for (unsigned i = first; i < c->image.count; i++)
-        if (!c->image.volumes[i].captured &&
-            !volume_equal(c, cut, i, c->image.volumes[i].content, "RP", c->rp))
+        if (!c->image.volumes[i].captured && !volume_equal(c, cut, i, c->image.volumes[i].content,
+                                                           c->image.volumes[i].shown, "RP", c->rp))
             return NULL;
     return cut;
 }
@@ -261,8 +282,10 @@ static void compare(struct check *c)
         return;
     if (c->ledger)
         compare_captured(c, cut);
-    for (unsigned i = 0; i < c->image.count; i++)
-        p->sums[i] = sum_of(c->image.volumes[i].content, c->image.volumes[i].size);
+    for (unsigned i = 0; i < c->image.count; i++) {
+        p->sizes[i] = c->image.volumes[i].shown;
+        p->sums[i] = sum_of(c->image.volumes[i].content, p->sizes[i]);
+    }
 }
 
 /* What was committed for a mark holds what was acknowledged before it was asked for. */
@@ -288,8 +311,14 @@ static void check_promises(struct check *c)
 void check_settled(struct check *c, unsigned volume, const uint8_t *content)
 {
     const struct check_volume *v = &c->image.volumes[volume];
-    for (uint64_t s = 0; s < v->sectors && !c->w->failed; s++)
-        if (memcmp(v->content + s * SECTOR_SIZE, content + s * SECTOR_SIZE, sector_len(v, s)) != 0)
+    if (v->shown != v->size)
+        world_fail(c->w,
+                   "%s/%s: volume %s has %" PRIu64 " bytes, and %" PRIu64
+                   " in the newest RP %" PRIu64,
+                   c->site, c->group, v->name, v->size, v->shown, c->rp);
+    for (uint64_t s = 0; s < sectors_of(v->size) && !c->w->failed; s++)
+        if (memcmp(v->content + s * SECTOR_SIZE, content + s * SECTOR_SIZE,
+                   sector_len(v->size, s)) != 0)
             world_fail(c->w,
                        "%s/%s: volume %s is at rest, and differs from the newest RP %" PRIu64
                        " in sector %" PRIu64,
@@ -304,18 +333,18 @@ void check_restored(struct check *c, unsigned volume, const uint8_t *content, si
     cut = len >= 8 ? find_cut(c, bytes_le64(content)) : NULL;
     if (c->image.volumes[volume].captured) {
         check_run(c);
-        if (rp <= c->rp && (len != c->image.volumes[volume].size || !c->points[rp].complete ||
+        if (rp <= c->rp && (!c->points[rp].complete || len != c->points[rp].sizes[volume] ||
                             c->points[rp].sums[volume] != sum_of(content, len)))
             world_fail(c->w,
                        "%s/%s@%" PRIu64 ": volume %s was restored to other bytes than the RP's",
                        c->site, c->group, rp, c->image.volumes[volume].name);
         return;
     }
-    if (len != c->image.volumes[volume].size || !cut)
+    if (!cut)
         world_fail(c->w, "%s/%s@%" PRIu64 ": restored %zu bytes that are no cut", c->site, c->group,
                    rp, len);
     else
-        (void)volume_equal(c, cut, volume, content, "restored RP", rp);
+        (void)volume_equal(c, cut, volume, content, len, "restored RP", rp);
 }
 
 /* ---- the history ---- */
@@ -388,6 +417,7 @@ static bool follow(struct check *c, const struct check_entry *e)
     c->tip = e->digest;
     c->link = e->link;
     c->w->checked++;
+    c->w->did[DEED_MERGED] += e->rp_first < e->rp;
     c->w->complete += complete;
     if (complete)
         compare(c);
@@ -397,8 +427,11 @@ static bool follow(struct check *c, const struct check_entry *e)
 /* From nothing: the hub's disk went back behind what had been seen (but not acknowledged). */
 static void start_over(struct check *c)
 {
-    for (unsigned v = 0; v < c->image.count; v++)
-        memset(c->image.volumes[v].content, 0, c->image.volumes[v].sectors * SECTOR_SIZE);
+    for (unsigned v = 0; v < c->image.count; v++) {
+        struct check_volume *x = &c->image.volumes[v];
+        memset(x->content, 0, sectors_of(x->max) * SECTOR_SIZE);
+        x->shown = 0;
+    }
     c->rp = c->complete_cut = c->instant = 0;
     memset(&c->tip, 0, sizeof c->tip);
     memset(&c->link, 0, sizeof c->link);

@@ -28,10 +28,14 @@ struct check *check_new(struct world *w, const struct check_store *store, const 
                         const char *group, const struct key_public *signer,
                         struct key_secret *restore, struct nonces *nonces);
 void check_free(struct check *c);
-/* A volume that is scanned. */
-void check_add_volume(struct check *c, const char *name, uint64_t size);
-/* One that guests write: the next of the ledger (borrowed), which is the same for all of them. */
-void check_add_captured(struct check *c, const char *name, uint64_t size, struct ledger *l);
+/* A volume that is scanned; it may grow up to max. */
+void check_add_volume(struct check *c, const char *name, uint64_t size, uint64_t max);
+/* One that guests write: the next of the ledger (borrowed; of max bytes there), which is the same
+ * for all of them. */
+void check_add_captured(struct check *c, const char *name, uint64_t size, uint64_t max,
+                        struct ledger *l);
+/* The volume of that number has another size from now on. */
+void check_grown(struct check *c, unsigned volume, uint64_t size);
 
 /* The scanned volumes at a cut: contents[i] of the i-th volume (NULL: a captured one). Its first 8
  * bytes are the number of the cut, the same in all volumes, greater than any before it. */

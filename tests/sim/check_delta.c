@@ -85,9 +85,11 @@ static int unlock(struct opener *o, struct err *e)
         for (unsigned v = 0; v < o->image->count; v++)
             if (strcmp(o->image->volumes[v].name, o->m->volumes[i].name) == 0)
                 o->volumes[i] = &o->image->volumes[v];
-        if (!o->volumes[i] || o->volumes[i]->size != o->m->volumes[i].size)
-            return err_set(e, ERR_CORRUPT, "volume %s: unknown, or of another size",
+        if (!o->volumes[i] || o->volumes[i]->size < o->m->volumes[i].size ||
+            o->volumes[i]->shown > o->m->volumes[i].size)
+            return err_set(e, ERR_CORRUPT, "volume %s: unknown, or of a size it never had",
                            o->m->volumes[i].name);
+        o->volumes[i]->shown = o->m->volumes[i].size;
     }
     return 0;
 }
@@ -102,7 +104,7 @@ static int apply(struct opener *o, const struct index_entry *x, struct err *e)
                          .kind = x->kind,
                          .codec = x->codec};
     uint8_t *at;
-    if ((uint64_t)x->sector + x->sectors > v->sectors)
+    if ((uint64_t)x->sector + x->sectors > (v->shown + SECTOR_SIZE - 1) / SECTOR_SIZE)
         return err_set(e, ERR_CORRUPT, "an extent passes the end of volume %s", v->name);
     at = v->content + (uint64_t)x->sector * SECTOR_SIZE;
     if (x->kind == EXTENT_ZERO) {

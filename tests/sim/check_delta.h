@@ -7,9 +7,11 @@
 
 struct check_volume {
     char name[NAME_MAX_LEN + 1];
-    uint64_t size, sectors;
+    uint64_t size;  /* it has by now */
+    uint64_t shown; /* it had at the newest RP that was applied; 0: none was */
+    uint64_t max;   /* it may ever have */
     bool captured;
-    uint8_t *content; /* whole sectors */
+    uint8_t *content; /* whole sectors, up to max; zeroes behind `shown` */
 };
 
 struct check_image {

@@ -26,6 +26,7 @@ struct ask {
 
 struct talk { /* one connection */
     struct guest *g;
+    uint64_t size; /* as it was said when they met */
     int fd;
     uint8_t *out, *in;
     size_t out_len;
@@ -70,9 +71,20 @@ static int receive(struct talk *t, void *p, size_t len)
 
 /* ---- "Fixed newstyle negotiation" ---- */
 
+static void learn_size(struct talk *t, uint64_t size, uint64_t least)
+{
+    t->size = size;
+    if (size < least || size > *t->g->size)
+        world_fail(t->g->w,
+                   "%s: %s says that it has %" PRIu64 " bytes, and has %" PRIu64 "; %" PRIu64
+                   " it was told of",
+                   t->g->name, t->g->export_name, size, *t->g->size, least);
+}
+
 static int greet(struct talk *t)
 {
     uint8_t p[256];
+    uint64_t told = *t->g->told;
     size_t len = strlen(t->g->export_name);
     int res = receive(t, p, 18);
     if (res < 0)
@@ -97,9 +109,8 @@ static int greet(struct talk *t)
         if (more > sizeof p || kind & 0x80000000u)
             return -EPROTO;
         res = receive(t, p, more);
-        if (res >= 0 && kind == 3 && get(p, 2) == 0 && get(p + 2, 8) != t->g->size)
-            world_fail(t->g->w, "%s: %s says that it has %" PRIu64 " bytes, and has %" PRIu64,
-                       t->g->name, t->g->export_name, get(p + 2, 8), t->g->size);
+        if (res >= 0 && kind == 3 && get(p, 2) == 0)
+            learn_size(t, get(p + 2, 8), told);
     }
     return res;
 }
@@ -109,7 +120,7 @@ static int greet(struct talk *t)
 static void choose(struct talk *t, struct ask *a)
 {
     struct rng *r = &t->g->w->rng;
-    uint64_t kind = rng_below(r, 100), size = t->g->size, unit;
+    uint64_t kind = rng_below(r, 100), size = t->size, unit;
     bool meet = rng_chance(r, 400000) && size > HOT_BYTES;
     *a = (struct ask){.open = true};
     unit = rng_chance(r, 500000) && size >= 8192 ? 4096 : 512;

@@ -14,12 +14,13 @@ struct guest {
     struct ledger *ledger;
     const char *name; /* for what is told */
     const char *socket, *export_name;
-    unsigned volume; /* its number in the ledger */
-    uint64_t size;
-    bool careless;     /* makes nothing durable: a power cut takes back all it can */
-    bool restless;     /* hardly ever waits */
-    const bool *quiet; /* while it is true, nothing new is asked for */
-    unsigned *busy;    /* how many guests wait for answers */
+    unsigned volume;             /* its number in the ledger */
+    const uint64_t *size, *told; /* of the volume; what its server was told: it says one of them,
+                                    or any between */
+    bool careless;               /* makes nothing durable: a power cut takes back all it can */
+    bool restless;               /* hardly ever waits */
+    const bool *quiet;           /* while it is true, nothing new is asked for */
+    unsigned *busy;              /* how many guests wait for answers */
 };
 
 /* The main function of a fiber; ends when the fiber is cancelled or its machine is off. */

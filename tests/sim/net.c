@@ -387,6 +387,11 @@ int net_connect(struct net *w, struct node_io *io, const struct io_addr *addr,
         return -ECONNREFUSED;
     if (l->waiting >= BACKLOG_MAX)
         return -EAGAIN;
+    for (s = w->streams; s; s = s->next)
+        if (s->end[0].node == from && s->end[1].node == to && s->end[0].open && !s->end[0].gone &&
+            !w->paths[from][to].local)
+            break;
+    w->w->did[DEED_SECOND] += s != NULL;
     s = stream_new(w, from, to);
     for (at = &l->backlog; *at;)
         at = &(*at)->waiting;

@@ -13,8 +13,8 @@
 #define SHRINK_SECONDS 180.0 /* of real time */
 #define PLANT_SEEDS    40u   /* within so many seeds a planted bug must be caught */
 
-static const struct scenario *const scenarios[] = {&scenario_store, &scenario_territory,
-                                                   &scenario_twins, &scenario_night};
+static const struct scenario *const scenarios[] = {
+    &scenario_store, &scenario_territory, &scenario_twins, &scenario_outage, &scenario_night};
 #define SCENARIOS (sizeof scenarios / sizeof scenarios[0])
 
 static const char *const plants[] = {
@@ -364,7 +364,7 @@ static bool parse(struct options *o, int argc, char **argv)
             return false;
         }
     }
-    return optind == argc;
+    return optind == argc && (!o->scenario || scenario_of(o->scenario));
 }
 
 int main(int argc, char **argv)

@@ -29,7 +29,8 @@ struct scenario {
     uint32_t plants; /* bit per plant that it can be asked to notice */
 };
 
-extern const struct scenario scenario_store, scenario_territory, scenario_twins, scenario_night;
+extern const struct scenario scenario_store, scenario_territory, scenario_twins, scenario_outage,
+    scenario_night;
 
 /* Chances for the run: each kind of drawn fault is off, rare or frequent, as the seed says, so that
  * every combination of few and many faults comes up. */

@@ -311,6 +311,21 @@ static void night(struct towns *t, struct rng *plan)
     }
 }
 
+/* The hub is out of reach for longer than spools last, and the other troubles go on meanwhile. */
+static void outage(struct towns *t, struct rng *plan)
+{
+    uint64_t until = t->w->now + rng_between(plan, 30, 90) * IO_S;
+    while (t->w->now < until && !t->w->failed) {
+        for (unsigned i = 0; i < TOWNS_SITES; i++)
+            if (!net_path(t->w->net, t->sites[i].node, t->hubs[0].node)->lost)
+                net_cut(t->w->net, t->sites[i].node, t->hubs[0].node, true);
+        towns_spend(t, rng_skewed(plan, 100 * IO_MS, 10 * IO_S));
+        if (rng_chance(plan, 300000) && !t->w->failed)
+            trouble(t);
+    }
+    net_heal(t->w->net);
+}
+
 static void run(struct world *w, enum plant plant, enum towns_kind kind)
 {
     bool is_night = kind == TOWNS_NIGHT;
@@ -324,6 +339,8 @@ static void run(struct world *w, enum plant plant, enum towns_kind kind)
     until = w->now + rng_between(&plan, 20, 120) * IO_S;
     if (is_night)
         night(t, &plan);
+    if (kind == TOWNS_OUTAGE)
+        outage(t, &plan);
     while (!is_night && w->now < until && !w->failed) {
         if (rng_chance(&plan, 600000))
             towns_spend_until_cut(t, 20 * IO_S);
@@ -354,6 +371,13 @@ static void run_twins(struct world *w, enum plant plant)
 {
     run(w, plant, TOWNS_TWINS);
 }
+
+static void run_outage(struct world *w, enum plant plant)
+{
+    run(w, plant, TOWNS_OUTAGE);
+}
+
+const struct scenario scenario_outage = {.name = "outage", .run = run_outage, .every = 4};
 
 const struct scenario scenario_twins = {.name = "twins", .run = run_twins, .every = 2};
 

@@ -115,9 +115,10 @@ static void make_scanned(struct place *p, struct place_group *g, struct place_vo
     v->size = 512 * rng_skewed(&t->w->rng, 16, 2048);
     if (t->heavy)
         v->size = 512 * rng_between(&t->w->rng, 8192, 65536);
-    v->content = err_calloc(v->size, 1);
+    v->max = v->size + 512 * rng_skewed(&t->w->rng, 0, 16384);
+    v->content = err_calloc(v->max, 1);
     disk_poke(node_disk(p->node), v->path, v->size - 1, "", 1); /* the rest is a hole */
-    check_add_volume(g->check, v->name, v->size);
+    check_add_volume(g->check, v->name, v->size, v->max);
     g->scans = true;
 }
 
@@ -265,9 +266,10 @@ struct towns *towns_new(struct world *w, enum plant plant, enum towns_kind kind)
     t->w = w;
     t->plant = plant;
     t->night = kind == TOWNS_NIGHT;
-    t->heavy = rng_chance(&w->rng, 50000);
+    t->heavy = rng_chance(&w->rng, 50000) || kind == TOWNS_OUTAGE;
     t->procs = procs_new(w);
     t->restore = draw_key(w, KEY_RESTORE);
+    t->newcomer = draw_key(w, KEY_RESTORE);
     t->nonces = nonces_new(w, t->restore);
     make_hubs(t, kind);
     make_place(t, &t->reader, "douai");
@@ -321,10 +323,23 @@ void towns_free(struct towns *t)
     pool_free(t->pool);
     nonces_free(t->nonces);
     key_free(t->restore);
+    key_free(t->newcomer);
     free(t);
 }
 
 /* ---- living ---- */
+
+void towns_grow(struct towns *t, struct place *p, struct place_group *g, unsigned volume)
+{
+    struct place_volume *v = &g->volumes[volume];
+    if (v->size == v->max || (g->frozen && !v->captured))
+        return;
+    v->size += 512 * rng_between(&t->w->rng, 1, (v->max - v->size) / 512);
+    disk_poke(node_disk(p->node), v->path, v->size - 1, "", 1);
+    check_grown(g->check, volume, v->size);
+    g->changed = true;
+    world_trace(t->w, "%s: %s/%s grows to %" PRIu64 " bytes", p->name, g->name, v->name, v->size);
+}
 
 bool towns_is_hub(const struct towns *t, const struct place *p)
 {

@@ -4,6 +4,7 @@
 #ifndef SIM_TOWNS_H
 #define SIM_TOWNS_H
 
+#include "call.h"
 #include "check.h"
 #include "config.h"
 #include "link.h"
@@ -23,9 +24,10 @@
 
 struct place_volume {
     char name[16], path[64];
-    uint64_t size;
+    uint64_t size, max; /* it may grow up to max */
+    uint64_t told;      /* the size that its site was told of */
     bool captured;
-    uint8_t *content;     /* what the disk holds; NULL of a captured one */
+    uint8_t *content;     /* what the disk holds, up to max; NULL of a captured one */
     char export_name[40]; /* of a captured one */
     unsigned number;      /* its number in the ledger */
 };
@@ -39,6 +41,8 @@ struct place_group {
     uint64_t sealed; /* the newest RP that its site was heard to have */
     struct check *check;
     struct ledger *ledger; /* of its captured volumes; NULL: it has none */
+    bool over;             /* it was heard to wait for the spool */
+    uint64_t granted;      /* the newest RP that the later reader can open */
     bool scans;            /* it has volumes that are scanned */
     bool paused;           /* perhaps */
     bool finished;         /* the last state is committed, as far as the site was told */
@@ -66,7 +70,7 @@ struct towns {
     struct world *w;
     struct procs *procs;
     enum plant plant;
-    struct key_secret *restore;
+    struct key_secret *restore, *newcomer; /* newcomer: of a reader whom no configuration names */
     struct nonces *nonces;
     struct place hubs[TOWNS_HUBS], sites[TOWNS_SITES], reader;
     unsigned hub_count;
@@ -81,7 +85,12 @@ struct towns {
     uint64_t cuts; /* in all groups */
 };
 
-enum towns_kind { TOWNS_DAY, TOWNS_NIGHT, TOWNS_TWINS /* two hubs */ };
+enum towns_kind {
+    TOWNS_DAY,
+    TOWNS_NIGHT,
+    TOWNS_TWINS /* two hubs */,
+    TOWNS_OUTAGE /* longer than spools last */
+};
 struct towns *towns_new(struct world *w, enum plant plant, enum towns_kind kind);
 void towns_free(struct towns *t);
 /* Lets virtual time pass: daemons that are down start when their time has come, volumes are
@@ -103,10 +112,17 @@ void towns_end_guests(struct towns *t, struct place *p, uint64_t pause);
 /* Whether no guest waits for an answer. */
 bool towns_guests_idle(const struct towns *t);
 
+/* Makes a volume larger, unless it is at rest or as large as it may be; its site is told later. */
+void towns_grow(struct towns *t, struct place *p, struct place_group *g, unsigned volume);
+
 /* The main of their processes (towns_proc.c). */
 void towns_hub_main(void *arg, struct proc *p);
 void towns_site_main(void *arg, struct proc *p);
 void towns_reader_main(void *arg, struct proc *p); /* towns_reader.c */
+/* To any hub, from the calling fiber's process. Errors as link_tls_connect. (waits) */
+int towns_connect(struct towns *t, struct tls *tls, struct caller **out, struct err *e);
+/* Lets the later reader read a group, over the site's own connection. (waits) */
+void towns_grant(struct place *site, struct place_group *g, struct tls *tls);
 
 /* towns_spool.c: looks through the spool: nonces, budget. */
 void towns_check_spool(struct towns *t, const struct place *site);

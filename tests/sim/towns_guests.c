@@ -23,8 +23,10 @@ void towns_make_captured(struct place *p, struct place_group *g, struct place_vo
     v->captured = true;
     v->size = draw_size(r);
     (void)snprintf(v->export_name, sizeof v->export_name, "%s/%s", g->name, v->name);
-    v->number = ledger_add(g->ledger, v->name, v->size);
-    check_add_captured(g->check, v->name, v->size, g->ledger);
+    v->max = v->size + 512 * rng_skewed(r, 0, 16384);
+    v->told = v->size;
+    v->number = ledger_add(g->ledger, v->name, v->max);
+    check_add_captured(g->check, v->name, v->size, v->max, g->ledger);
     disk_poke(d, v->path, v->size - 1, "", 1);
     disk_set_steady(d, v->path);
 }
@@ -64,17 +66,19 @@ void towns_guests_main(void *arg, struct proc *proc)
         for (unsigned v = 0; v < p->groups[g].volume_count; v++)
             for (unsigned n = 1 + (unsigned)rng_below(r, CONNECTIONS);
                  p->groups[g].volumes[v].captured && n > 0; n--)
-                guests[count++] = (struct guest){.w = p->t->w,
-                                                 .ledger = p->groups[g].ledger,
-                                                 .name = p->name,
-                                                 .socket = TOWNS_NBD,
-                                                 .export_name = p->groups[g].volumes[v].export_name,
-                                                 .volume = p->groups[g].volumes[v].number,
-                                                 .size = p->groups[g].volumes[v].size,
-                                                 .careless = careless,
-                                                 .restless = rng_chance(r, 100000),
-                                                 .quiet = &p->t->quiet,
-                                                 .busy = &p->busy};
+                guests[count++] =
+                    (struct guest){.w = p->t->w,
+                                   .ledger = p->groups[g].ledger,
+                                   .name = p->name,
+                                   .socket = TOWNS_NBD,
+                                   .export_name = p->groups[g].volumes[v].export_name,
+                                   .volume = p->groups[g].volumes[v].number,
+                                   .size = &p->groups[g].volumes[v].size,
+                                   .told = &p->groups[g].volumes[v].told,
+                                   .careless = careless,
+                                   .restless = rng_chance(r, p->t->heavy ? 500000 : 100000),
+                                   .quiet = &p->t->quiet,
+                                   .busy = &p->busy};
     for (unsigned i = 0; i < count; i++)
         fibers[i] = fiber_spawn(fiber_io(), "guest", guest_run, &guests[i]);
     proc_wait(proc, UINT64_MAX / 2);
@@ -102,8 +106,11 @@ void towns_guests_dark(struct place *p)
         unsigned n = 0;
         size_t len;
         for (unsigned v = 0; v < g->volume_count; v++)
-            if (g->volumes[v].captured)
-                contents[n++] = disk_peek(node_disk(p->node), g->volumes[v].path, &len);
+            if (g->volumes[v].captured) {
+                uint8_t *now = disk_peek(node_disk(p->node), g->volumes[v].path, &len);
+                contents[n] = err_realloc(now, g->volumes[v].max);
+                memset(contents[n++] + len, 0, g->volumes[v].max - len);
+            }
         if (g->ledger)
             ledger_power_cut(g->ledger, (const uint8_t *const *)contents);
         while (n > 0)

@@ -162,6 +162,33 @@ static void rotate(struct operator* o, const struct place_group *g)
     o->d->place->t->w->did[DEED_ROTATE]++;
 }
 
+/* Somebody made a volume larger, and says so. */
+static void resize(struct operator* o, struct place_group *g, unsigned volume)
+{
+    struct place *p = o->d->place;
+    struct err e = ERR_INIT;
+    Relais__Resized done;
+    uint64_t size = g->volumes[volume].size;
+    int rc = site_resize(o->site, g->name, g->volumes[volume].name, &done, &e);
+    if (node_is_dead(fiber_io()))
+        return;
+    if (rc)
+        world_trace(p->t->w, "%s: resizing: %.120s", p->name, e.text);
+    else if (done.size < size)
+        world_fail(p->t->w, "%s/%s: resized to %" PRIu64 " bytes, yet the volume had %" PRIu64,
+                   p->name, g->name, done.size, size);
+    else
+        g->volumes[volume].told = size;
+}
+
+static void resize_all(struct operator* o)
+{
+    for (unsigned i = 0; i < o->d->place->group_count; i++)
+        for (unsigned v = 0; v < o->d->place->groups[i].volume_count; v++)
+            if (o->d->place->groups[i].volumes[v].captured)
+                resize(o, &o->d->place->groups[i], v);
+}
+
 static void operate(void *arg)
 {
     struct operator* o = arg;
@@ -170,6 +197,7 @@ static void operate(void *arg)
     while (!fiber_cancelled() && !node_is_dead(fiber_io()) && !p->t->w->failed) {
         struct place_group *g = &p->groups[rng_below(r, p->group_count)];
         if (p->t->finale) {
+            resize_all(o);
             for (unsigned i = 0; i < p->group_count; i++)
                 if (!p->groups[i].finished)
                     mark(o, &p->groups[i], true);
@@ -179,6 +207,14 @@ static void operate(void *arg)
             pause(o, g, rng_chance(r, 500000));
         } else if (rng_chance(r, 100000)) {
             rotate(o, g);
+        } else if (rng_chance(r, 80000)) {
+            towns_grant(p, g, o->d->tls);
+        } else if (rng_chance(r, 150000)) {
+            unsigned volume = (unsigned)rng_below(r, g->volume_count), was;
+            was = memory_enter(MEMORY_NOBODY);
+            towns_grow(p->t, p, g, volume);
+            (void)memory_enter(was);
+            resize(o, g, volume);
         }
         (void)fiber_sleep(rng_skewed(r, IO_S, 20 * IO_S) * (p->t->night ? 10 : 1));
     }
@@ -187,6 +223,8 @@ static void operate(void *arg)
 static void note_group(struct place *p, struct place_group *g, const Relais__GroupStatus *s)
 {
     check_acked(g->check, s->committed_rp);
+    p->t->w->did[DEED_OVER] += strcmp(s->state, "spool-full") == 0 && !g->over;
+    g->over = strcmp(s->state, "spool-full") == 0;
     /* Of a group that is frozen the freeze is told; of others this is what shows. */
     if (!g->scans && s->sealed_rp != g->sealed)
         p->t->cuts++;

@@ -2,6 +2,7 @@
  * reader, over the same bad links onto the same bad disks. What a restore says is there must be
  * byte for byte a cut; and what the reader calls forged or damaged is a failure of the run, for
  * nobody forges here. */
+#include "../../engine/reader/share.h" /* the site has one of that name, too */
 #include "err.h"
 #include "memory.h"
 #include "reader.h"
@@ -28,9 +29,8 @@ static bool excusable(enum err_code code)
            code == ERR_CANCELED || code == ERR_OS || code == ERR_NOENT;
 }
 
-static int connect_hub(struct restorer *r, struct caller **out, struct err *e)
+int towns_connect(struct towns *t, struct tls *tls, struct caller **out, struct err *e)
 {
-    struct towns *t = r->place->t;
     const struct place *hub = &t->hubs[t->hub_count > 1 ? rng_below(&t->w->rng, t->hub_count) : 0];
     struct io_addr addr = {.port = 7440};
     struct link *l;
@@ -38,10 +38,53 @@ static int connect_hub(struct restorer *r, struct caller **out, struct err *e)
     (void)snprintf(addr.host, sizeof addr.host, "%s", hub->name);
     fd = fio_connect(&addr, 10 * IO_S);
     if (fd < 0)
-        return err_os(e, fd, "connecting to arras");
-    if (link_tls_connect(&l, fd, r->tls, "arras", 10 * IO_S, e) || caller_new(out, l, e))
+        return err_os(e, fd, "connecting to %s", hub->name);
+    if (link_tls_connect(&l, fd, tls, "arras", 10 * IO_S, e) || caller_new(out, l, e))
         return -(int)e->code;
     return 0;
+}
+
+/* All RPs up to the newest that is there now are open to the later reader when that has succeeded.
+ */
+static int grant(struct place *site, struct place_group *g, struct caller *c, struct err *e)
+{
+    struct towns *t = site->t;
+    struct share_granted done;
+    struct reader *reader;
+    const struct reader_point *points;
+    size_t count;
+    int rc = reader_open(&reader, c, site->name, g->name, key_public(site->sign), NULL, NULL, e);
+    if (rc)
+        return rc;
+    points = reader_points(reader, &count);
+    rc = count > 0 ? share_grant(reader, &t->restore, 1, key_public(t->newcomer), &done, e) : 0;
+    if (rc == 0 && count > 0 && !node_is_dead(fiber_io())) {
+        if (done.closed > 0)
+            world_fail(t->w, "%s/%s: %" PRIu64 " data keys are open to nobody", site->name, g->name,
+                       done.closed);
+        g->granted = points[count - 1].rp;
+        t->w->did[DEED_GRANTED]++;
+    }
+    reader_close(reader);
+    return rc;
+}
+
+void towns_grant(struct place *site, struct place_group *g, struct tls *tls)
+{
+    struct world *w = site->t->w;
+    struct err e = ERR_INIT;
+    struct caller *c;
+    int rc = towns_connect(site->t, tls, &c, &e);
+    if (rc == 0) {
+        rc = grant(site, g, c, &e);
+        caller_free(c);
+    }
+    if (rc == 0)
+        return;
+    world_trace(w, "%s: granting %s: %.120s", site->name, g->name, e.text);
+    if (!excusable(e.code))
+        world_fail(w, "%s: granting %s to a reader: %s: %s", site->name, g->name, err_name(e.code),
+                   e.text);
 }
 
 /* Any complete RP, the newest one more often than not. */
@@ -81,22 +124,29 @@ static void compare(struct restorer *r, uint64_t rp)
 
 static int restore(struct restorer *r, struct caller *c, struct err *e)
 {
-    struct key_secret *keys[] = {r->place->t->restore};
+    struct towns *t = r->place->t;
+    struct key_secret *keys[] = {t->restore};
     struct restore_options options = {.keys = keys, .key_count = 1, .force = true};
     struct restore_progress done = {0};
     struct reader *reader;
     uint64_t rp;
+    bool late;
     int rc = reader_open(&reader, c, r->site->name, r->group->name, key_public(r->site->sign), NULL,
                          NULL, e);
     if (rc)
         return rc;
     rc = choose(r, reader, &rp, e);
+    late = rc == 0 && rp <= r->group->granted && rng_chance(&t->w->rng, 500000);
+    if (late)
+        keys[0] = t->newcomer;
     if (rc == 0)
         rc = reader_restore(reader, rp, r->group->volumes[r->volume].name, TARGET, &options, &done,
                             e);
     reader_close(reader);
-    if (rc == 0 && !node_is_dead(fiber_io()))
+    if (rc == 0 && !node_is_dead(fiber_io())) {
+        t->w->did[DEED_LATE_READER] += late;
         compare(r, rp);
+    }
     return rc;
 }
 
@@ -110,7 +160,7 @@ static void attempt(struct restorer *r)
     r->site = &t->sites[rng_below(rng, TOWNS_SITES)];
     r->group = &t->sites[r->site - t->sites].groups[rng_below(rng, r->site->group_count)];
     r->volume = (unsigned)rng_below(rng, r->group->volume_count);
-    rc = connect_hub(r, &c, &e);
+    rc = towns_connect(t, r->tls, &c, &e);
     if (rc == 0) {
         rc = restore(r, c, &e);
         caller_free(c);

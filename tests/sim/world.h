@@ -70,6 +70,12 @@ const char *fault_text(enum fault f);
     X(CUT, "scanned cuts")                                                                         \
     X(CAPTURED, "RPs of captured volumes compared")                                                \
     X(MARK, "marks committed")                                                                     \
+    X(MERGED, "RPs that stand for several")                                                        \
+    X(GROWN, "volumes grown")                                                                      \
+    X(GRANTED, "histories opened to a later reader")                                               \
+    X(LATE_READER, "restores by that reader")                                                      \
+    X(OVER, "times that sealing waited for the spool")                                             \
+    X(SECOND, "second connections of a site")                                                      \
     X(ROTATE, "data keys replaced on request")                                                     \
     X(RESTORE, "restores compared")                                                                \
     X(DELTA, "deltas seen in spools or at the hub")                                                \
