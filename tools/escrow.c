@@ -1,23 +1,16 @@
 #include "escrow.h"
 
 #include "bytes.h"
-#include "digest.h"
 
-#include <ctype.h>
 #include <string.h>
 
 #include <libgfshare.h>
 #include <sodium.h>
 
-#define VERSION    1u
-#define SYMBOLS    20u /* of a line: 16 of data, 4 of check */
-#define DATA_SYMS  16u
-#define GROUP_SYMS 5u
-_Static_assert(DATA_SYMS * 5 == ESCROW_LINE_DATA * 8, "a line's data fills its symbols");
+#define VERSION 1u
 _Static_assert(4 + KEY_FP_LEN + ESCROW_DEAL_LEN + KEY_LEN == ESCROW_SHEET_LEN, "a sheet's fields");
 
-/* Crockford's: no I, L, O, U. */
-static const char alphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+static const struct typed form = {"relais escrow line", ""};
 
 /* ---- shares ---- */
 
@@ -175,148 +168,16 @@ int escrow_decode(struct escrow_sheet *out, const uint8_t src[ESCROW_SHEET_LEN],
 
 /* ---- lines ---- */
 
-/* 20 bits over everything up to the end of the line: a line of another sheet does not fit. */
-static uint32_t check_of(const uint8_t *sheet, unsigned line)
-{
-    static const char domain[] = "relais escrow line";
-    uint8_t text[sizeof domain + ESCROW_SHEET_LEN];
-    size_t len = (size_t)(line + 1) * ESCROW_LINE_DATA;
-    struct digest d;
-    memcpy(text, domain, sizeof domain);
-    memcpy(text + sizeof domain, sheet, len);
-    digest_of(&d, text, sizeof domain + len);
-    sodium_memzero(text, sizeof text);
-    return (uint32_t)d.b[0] << 12 | (uint32_t)d.b[1] << 4 | d.b[2] >> 4;
-}
-
-static void to_symbols(uint8_t dst[SYMBOLS], const uint8_t *sheet, unsigned line)
-{
-    const uint8_t *data = sheet + (size_t)line * ESCROW_LINE_DATA;
-    uint32_t check = check_of(sheet, line);
-    for (unsigned i = 0; i < DATA_SYMS; i++) {
-        unsigned bit = i * 5, at = bit / 8;
-        unsigned two = (unsigned)data[at] << 8;
-        if (at + 1 < ESCROW_LINE_DATA)
-            two |= data[at + 1];
-        dst[i] = two >> (11 - bit % 8) & 31;
-    }
-    for (unsigned i = 0; i < 4; i++)
-        dst[DATA_SYMS + i] = check >> (15 - 5 * i) & 31;
-}
-
-/* Whether the symbols are a line of this sheet; if so it is in its place. */
-static bool take_symbols(uint8_t *sheet, unsigned line, const uint8_t s[SYMBOLS])
-{
-    uint8_t *data = sheet + (size_t)line * ESCROW_LINE_DATA;
-    uint32_t bits = 0, check = 0;
-    unsigned have = 0, at = 0;
-    for (unsigned i = 0; i < DATA_SYMS; i++) {
-        bits = bits << 5 | s[i];
-        have += 5;
-        if (have >= 8) {
-            have -= 8;
-            data[at++] = (uint8_t)(bits >> have);
-        }
-    }
-    for (unsigned i = DATA_SYMS; i < SYMBOLS; i++)
-        check = check << 5 | s[i];
-    return check == check_of(sheet, line);
-}
-
 void escrow_line_print(char dst[ESCROW_LINE_TEXT], const uint8_t sheet[ESCROW_SHEET_LEN],
                        unsigned line)
 {
-    uint8_t s[SYMBOLS];
-    size_t n = 0;
     ASSERT(line < ESCROW_LINES);
-    to_symbols(s, sheet, line);
-    for (unsigned i = 0; i < SYMBOLS; i++) {
-        if (i > 0 && i % GROUP_SYMS == 0)
-            dst[n++] = ' ';
-        dst[n++] = alphabet[s[i]];
-    }
-    dst[n] = '\0';
-    sodium_memzero(s, sizeof s);
-}
-
-static int symbol_of(char c)
-{
-    int up = toupper((unsigned char)c);
-    const char *at;
-    if (up == 'O')
-        return 0;
-    if (up == 'I' || up == 'L')
-        return 1;
-    at = up ? strchr(alphabet, up) : NULL;
-    return at ? (int)(at - alphabet) : -1;
-}
-
-/* The symbol that, typed otherwise, or exchanged with its neighbour, would make the line right. */
-static bool find_slip(uint8_t *sheet, unsigned line, const uint8_t typed[SYMBOLS], unsigned *where,
-                      bool *swapped)
-{
-    uint8_t s[SYMBOLS];
-    memcpy(s, typed, SYMBOLS);
-    for (unsigned i = 0; i < SYMBOLS; i++) {
-        *where = i;
-        *swapped = false;
-        for (uint8_t c = 0; c < 32; c++) {
-            s[i] = c;
-            if (take_symbols(sheet, line, s))
-                return true;
-        }
-        s[i] = typed[i];
-        if (i + 1 == SYMBOLS)
-            break;
-        *swapped = true;
-        s[i] = typed[i + 1];
-        s[i + 1] = typed[i];
-        if (take_symbols(sheet, line, s))
-            return true;
-        s[i] = typed[i];
-        s[i + 1] = typed[i + 1];
-    }
-    return false;
-}
-
-static int explain(uint8_t *sheet, unsigned line, const uint8_t typed[SYMBOLS], struct err *e)
-{
-    unsigned where = 0;
-    bool swapped = false;
-    if (!find_slip(sheet, line, typed, &where, &swapped))
-        return err_set(e, ERR_INPUT,
-                       "line %u does not fit: look at each of its groups, and whether it is line "
-                       "%u of this very sheet",
-                       line + 1, line + 1);
-    return err_set(e, ERR_INPUT, "line %u does not fit: look at character %u of group %u%s",
-                   line + 1, where % GROUP_SYMS + 1, where / GROUP_SYMS + 1,
-                   swapped ? ", which seems to be exchanged with the next" : "");
+    typed_print(dst, &form, sheet, line, ' ');
 }
 
 int escrow_line_read(uint8_t sheet[ESCROW_SHEET_LEN], unsigned line, const char *text,
                      struct err *e)
 {
-    uint8_t s[SYMBOLS] = {0};
-    unsigned n = 0;
-    int rc = 0;
     ASSERT(line < ESCROW_LINES);
-    for (const char *p = text; *p && rc == 0; p++) {
-        int v = symbol_of(*p);
-        if (*p == ' ' || *p == '\t' || *p == '-')
-            continue;
-        if (v < 0)
-            rc = err_set(e, ERR_INPUT,
-                         "line %u: character %u of group %u is none that a sheet has (digits and "
-                         "letters without U)",
-                         line + 1, n % GROUP_SYMS + 1, n / GROUP_SYMS + 1);
-        else if (n < SYMBOLS)
-            s[n] = (uint8_t)v;
-        n++;
-    }
-    if (rc == 0 && n != SYMBOLS)
-        rc = err_set(e, ERR_INPUT, "line %u has %u characters: 4 groups of 5 are due", line + 1, n);
-    if (rc == 0 && !take_symbols(sheet, line, s))
-        rc = explain(sheet, line, s, e);
-    sodium_memzero(s, sizeof s);
-    return rc;
+    return typed_read(sheet, &form, line, text, e);
 }

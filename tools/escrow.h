@@ -1,8 +1,7 @@
 /* escrow.h: a restore key on paper: sheets that people can type back, the whole key or shares of
  * it.
  *
- * A sheet is 50 bytes in five lines of 10, each printed in Crockford's base32 with a check of 20
- * bits over all lines up to it, so that an error is found in the line in which it was made:
+ * A sheet is 50 bytes in five lines of 10 (typed.h):
  *
  *   version (1) | threshold | sheets | number | fingerprint of the key (8) | deal (6) | share (32)
  *
@@ -13,11 +12,12 @@
 #define RELAIS_ESCROW_H
 
 #include "key.h"
+#include "typed.h"
 
 #define ESCROW_SHEETS_MAX 16u
 #define ESCROW_LINES      5u
-#define ESCROW_LINE_DATA  10u
-#define ESCROW_LINE_TEXT  24u /* four groups of five and a NUL */
+#define ESCROW_LINE_DATA  TYPED_LINE
+#define ESCROW_LINE_TEXT  TYPED_TEXT
 #define ESCROW_SHEET_LEN  (ESCROW_LINES * ESCROW_LINE_DATA)
 #define ESCROW_DEAL_LEN   6u
 
@@ -39,8 +39,7 @@ int escrow_decode(struct escrow_sheet *out, const uint8_t src[ESCROW_SHEET_LEN],
 /* Line `line` (from 0) as it is printed. */
 void escrow_line_print(char dst[ESCROW_LINE_TEXT], const uint8_t sheet[ESCROW_SHEET_LEN],
                        unsigned line);
-/* Reads it into its place of sheet, which holds the lines before. Case, blanks and dashes do not
- * matter; O is read as 0, I and L as 1. Errors: INPUT, saying where the error is likely to be. */
+/* Reads it into its place of sheet, which holds the lines before. Errors: those of typed_read. */
 int escrow_line_read(uint8_t sheet[ESCROW_SHEET_LEN], unsigned line, const char *text,
                      struct err *e);
 
