@@ -2,6 +2,8 @@
 #include "command.h"
 
 #include "footprint.h"
+#include "register.h"
+#include "setup.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -44,6 +46,34 @@ static void print_memory(const struct config *c, unsigned volumes)
     free(sizes);
 }
 
+/* What the hub keeps of its own accord beside the file that is checked. */
+static int print_enrolled(const struct config *c, struct err *e)
+{
+    char path[CONFIG_PATH_MAX + 32];
+    struct enrolled r;
+    char *text = NULL;
+    size_t len = 0;
+    int res;
+    (void)snprintf(path, sizeof path, "%s/" REGISTER_FILE, c->state_dir);
+    res = setup_slurp(&text, &len, path, REGISTER_FILE_MAX, e);
+    if (res == -ERR_NOENT)
+        return 0;
+    if (res == 0 && (res = register_parse(&r, text, len, e)) != 0)
+        (void)err_prefix(e, "%s", path);
+    free(text);
+    if (res != 0)
+        return res;
+    for (unsigned i = 0; i < r.member_count; i++) {
+        const struct register_member *m = &r.members[i];
+        (void)printf("%s: %s, enrolled: %s\n", path, m->name, register_state_name(m->state));
+        if (config_peer(c, m->name))
+            (void)printf("warning: %s stands in %s too: its section there counts\n", m->name,
+                         c->file);
+    }
+    register_free(&r);
+    return 0;
+}
+
 static int check(const char *file, struct err *e)
 {
     struct config *c = NULL;
@@ -57,8 +87,9 @@ static int check(const char *file, struct err *e)
                  c->group_count, volumes, c->peer_count, c->has_hub ? ", hub on " : "",
                  c->has_hub ? c->store : "");
     print_memory(c, volumes);
+    res = c->has_hub ? print_enrolled(c, e) : 0;
     config_free(c);
-    return 0;
+    return res;
 }
 
 /* Words for the shell's completion: a broken configuration completes nothing. */

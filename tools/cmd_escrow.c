@@ -2,17 +2,16 @@
 #include "command.h"
 #include "escrow.h"
 #include "passphrase.h"
-#include "units.h"
+#include "sheets.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <sodium.h>
 
-#define TYPED_MAX 256u /* bytes of a line that somebody types */
+#define LINE_TYPED_MAX 256u /* bytes of a line that somebody types */
 
 struct escrow {
     unsigned threshold, count;
@@ -22,60 +21,10 @@ struct escrow {
 
 /* ---- printing ---- */
 
-static void print_sheet(const struct escrow_sheet *s, const struct key_public *pub)
-{
-    uint8_t bytes[ESCROW_SHEET_LEN];
-    char word[KEY_WORD_MAX], line[ESCROW_LINE_TEXT], day[32] = "";
-    time_t now = time(NULL);
-    struct tm tm;
-    key_public_word(word, pub);
-    if (gmtime_r(&now, &tm))
-        (void)strftime(day, sizeof day, "%Y-%m-%d", &tm);
-    if (s->count == 1)
-        (void)printf("RELAIS ESCROW KEY\n\nThis sheet opens what is sealed for\n");
-    else
-        (void)printf("RELAIS ESCROW KEY: SHEET %u OF %u\n\nAny %u of the sheets open what is "
-                     "sealed for\n",
-                     s->number, s->count, s->threshold);
-    (void)printf("\n    %s\n\nMade %s. To be kept where no computer reads it, %s.\n\n", word, day,
-                 s->count == 1 ? "under lock and key" : "and apart from the others");
-    escrow_encode(bytes, s);
-    for (unsigned i = 0; i < ESCROW_LINES; i++) {
-        escrow_line_print(line, bytes, i);
-        (void)printf("    %u  %s\n", i + 1, line);
-    }
-    (void)printf("\nTo use it: relais escrow combine KEYFILE, and type these five lines. The last\n"
-                 "four characters of each tell whether it was typed right.\n");
-    sodium_memzero(bytes, sizeof bytes);
-    sodium_memzero(line, sizeof line);
-}
-
-/* Sheets pass through stdout's buffer: one that is locked and wiped. */
-static int print_sheets(const struct escrow *x, const struct key_secret *k, struct err *e)
-{
-    struct escrow_sheet *sheets = sodium_malloc(ESCROW_SHEETS_MAX * sizeof *sheets);
-    char *buffer = sodium_malloc(BUFSIZ);
-    int res = 0;
-    ASSERT(sheets && buffer);
-    (void)setvbuf(stdout, buffer, _IOFBF, BUFSIZ);
-    escrow_split(sheets, x->threshold, x->count, k);
-    for (unsigned i = 0; i < x->count; i++) {
-        print_sheet(&sheets[i], key_public(k));
-        if (i + 1 < x->count)
-            (void)puts("\f");
-    }
-    if (fflush(stdout) != 0)
-        res = err_os(e, errno, "printing the sheets");
-    (void)setvbuf(stdout, NULL, _IONBF, 0);
-    sodium_free(buffer);
-    sodium_free(sheets);
-    return res;
-}
-
 static int make(const struct escrow *x, struct err *e)
 {
     struct key_secret *k = key_generate(KEY_RESTORE, NULL);
-    int res = print_sheets(x, k, e);
+    int res = sheets_print(k, x->threshold, x->count, e);
     char word[KEY_WORD_MAX];
     key_public_word(word, key_public(k));
     if (res == 0)
@@ -94,7 +43,7 @@ static int print(const struct escrow *x, const char *path, struct err *e)
     struct key_secret *k = NULL;
     int res = key_file_load(&k, KEY_RESTORE, path, &asker, e);
     if (res == 0)
-        res = print_sheets(x, k, e);
+        res = sheets_print(k, x->threshold, x->count, e);
     key_free(k);
     return res;
 }
@@ -161,7 +110,7 @@ static int type_back(struct typing *t, struct err *e)
     while (res == 0) {
         if (t->asks)
             (void)fprintf(stderr, "sheet %zu, line %u: ", t->count + 1, t->line + 1);
-        if (!fgets(t->text, TYPED_MAX, t->in))
+        if (!fgets(t->text, LINE_TYPED_MAX, t->in))
             break;
         t->text[strcspn(t->text, "\n")] = '\0';
         const char *line = line_of(t);
@@ -206,7 +155,7 @@ static int combine(const struct escrow *x, const char *path, struct err *e)
     int res;
     t.sheets = sodium_malloc(ESCROW_SHEETS_MAX * sizeof *t.sheets);
     t.bytes = sodium_malloc(ESCROW_SHEET_LEN);
-    t.text = sodium_malloc(TYPED_MAX);
+    t.text = sodium_malloc(LINE_TYPED_MAX);
     ASSERT(buffer && t.sheets && t.bytes && t.text);
     (void)setvbuf(stdin, buffer, _IOFBF, BUFSIZ);
     res = type_back(&t, e);
@@ -223,22 +172,6 @@ static int combine(const struct escrow *x, const char *path, struct err *e)
     return res;
 }
 
-/* "2/3": any two of three. */
-static int parse_shares(struct escrow *x, const char *text, struct err *e)
-{
-    char *end = NULL;
-    unsigned long k = strtoul(text, &end, 10), n = 0;
-    if (*end == '/')
-        n = strtoul(end + 1, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end || k < 2 || n < k || n > ESCROW_SHEETS_MAX)
-        return command_misuse("escrow", e,
-                              "--shares %.20s: like 2/3, any 2 of 3 sheets; 2 to %u sheets", text,
-                              ESCROW_SHEETS_MAX);
-    x->threshold = (unsigned)k;
-    x->count = (unsigned)n;
-    return 0;
-}
-
 int cmd_escrow(struct command_context *ctx, int argc, char **argv, struct err *e)
 {
     static const struct option options[] = {{"shares", required_argument, NULL, 's'},
@@ -251,7 +184,9 @@ int cmd_escrow(struct command_context *ctx, int argc, char **argv, struct err *e
         if (c == '?')
             res = -(int)e->code;
         else if (c == 's')
-            res = parse_shares(&x, optarg, e);
+            res = sheets_parse(&x.threshold, &x.count, optarg, e) == 0
+                      ? 0
+                      : command_misuse("escrow", e, "--shares %.20s: %s", optarg, e->text);
         else if (c == 'p')
             x.passphrase = true;
         else

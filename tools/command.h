@@ -38,6 +38,9 @@ int cmd_restore(struct command_context *ctx, int argc, char **argv, struct err *
 int cmd_verify(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_readers(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_rotate(struct command_context *ctx, int argc, char **argv, struct err *e);
+int cmd_territory(struct command_context *ctx, int argc, char **argv, struct err *e);
+int cmd_site(struct command_context *ctx, int argc, char **argv, struct err *e);
+int cmd_peers(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_inspect(struct command_context *ctx, int argc, char **argv, struct err *e);
 
 /* argv[0] is the command's name. The next option's character, -1 after the last, '?' after one that

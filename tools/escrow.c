@@ -10,7 +10,7 @@
 #define VERSION 1u
 _Static_assert(4 + KEY_FP_LEN + ESCROW_DEAL_LEN + KEY_LEN == ESCROW_SHEET_LEN, "a sheet's fields");
 
-static const struct typed form = {"relais escrow line", ""};
+static const struct typed form = {"relais escrow line", "", false};
 
 /* ---- shares ---- */
 

@@ -25,6 +25,21 @@ const struct command commands[] = {
      "new [--shares K/N]\n       relais escrow print KEYFILE [--shares K/N] [--passphrase-file "
      "FILE]\n"
      "       relais escrow combine KEYFILE [--passphrase] [--passphrase-file FILE] <SHEETS"},
+    {"territory", cmd_territory, "at the hub: make its configuration; invite a member",
+     "init [--name NAME] [--address HOST:PORT[,...]] [--store dir:/PATH|rados:POOL]\n"
+     "         [--escrow WORD|--escrow-sheets K/N|--no-escrow] [--listen [HOST]:PORT]\n"
+     "         [--state DIR] [--control PATH] [--dry-run]\n"
+     "       relais territory invite SITE [--reads SITE/GROUP,...] [--valid 24h] [--auto]"},
+    {"site", cmd_site, "at a new member: make its keys and configuration from an invitation",
+     "enrol [INVITATION | --token-file FILE] [--passphrase-file FILE] [--restore WORD]\n"
+     "         [--reader WORD]... [--escrow WORD|FINGERPRINT | --no-escrow] [--state DIR]\n"
+     "         [--control PATH] [--dry-run]\n"
+     "       relais site enrol --replace [INVITATION | --token-file FILE]"},
+    {"peers", cmd_peers, "at the hub: who belongs to the territory; approve, revoke, replace",
+     "[--json]\n       relais peers approve SITE [FINGERPRINT]\n"
+     "       relais peers revoke SITE [--reason TEXT]\n"
+     "       relais peers replace SITE [--reason TEXT] [--valid 24h]\n"
+     "       relais peers withdraw SITE"},
     {"config", cmd_config, "check the configuration, list all options", "check|reference|groups"},
     {"status", cmd_status,
      "how replication stands: exit status 0 well, 1 degraded, 2 broken, 3 unknown",
@@ -69,7 +84,7 @@ static void print_usage(FILE *out)
 {
     (void)fputs("usage: relais [-c FILE] COMMAND [ARGUMENTS]\n\n", out);
     for (size_t i = 0; i < command_count; i++)
-        (void)fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].summary);
+        (void)fprintf(out, "  %-9s  %s\n", commands[i].name, commands[i].summary);
     (void)fputs("\n  -c FILE   configuration (default " CONFIG_DEFAULT_FILE ")\n"
                 "\nrelais help COMMAND tells more; relais(1) tells all.\n",
                 out);

@@ -43,8 +43,28 @@ int config_parse(struct config **out, const char *file, const char *text, size_t
     return parse(out, file, text, len, false, report, arg, e);
 }
 
+/* The file names commands that the daemon runs, and keys that it trusts: whoever can write it can
+ * do all that the daemon can. */
+static int check_writers(int fd, const char *file, struct err *e)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return err_os(e, errno, "%s", file);
+    if (st.st_uid != 0 && st.st_uid != geteuid())
+        return err_set(e, ERR_CONFIG,
+                       "%s belongs to user %u, who could have relaisd run any command; it must be "
+                       "root's or the daemon's own: chown root %s",
+                       file, (unsigned)st.st_uid, file);
+    if (S_ISREG(st.st_mode) && (st.st_mode & 022))
+        return err_set(e, ERR_CONFIG,
+                       "%s may be written by others (mode %04o), who could have relaisd run any "
+                       "command; do: chmod go-w %s",
+                       file, (unsigned)(st.st_mode & 07777), file);
+    return 0;
+}
+
 /* The file in malloc'd memory, one byte past the bound at most: config_parse then says so. */
-static int slurp(char **text, size_t *len, const char *file, struct err *e)
+static int slurp(char **text, size_t *len, const char *file, bool paths, struct err *e)
 {
     size_t cap = CONFIG_FILE_MAX + 1, n = 0;
     char *buf;
@@ -53,6 +73,10 @@ static int slurp(char **text, size_t *len, const char *file, struct err *e)
         int os = errno;
         return err_set(e, ERR_CONFIG, "%s: %s; name the configuration with -c FILE", file,
                        strerror(os));
+    }
+    if (paths && check_writers(fd, file, e) != 0) {
+        (void)close(fd);
+        return -(int)e->code;
     }
     buf = err_malloc(cap);
     while (n < cap) {
@@ -82,7 +106,7 @@ int config_load(struct config **out, const char *file, bool paths,
 {
     char *text;
     size_t len;
-    int res = slurp(&text, &len, file, e);
+    int res = slurp(&text, &len, file, paths, e);
     if (res != 0)
         return res;
     res = parse(out, file, text, len, paths, report, arg, e);

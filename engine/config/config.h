@@ -131,7 +131,10 @@ struct config {
     /* [hub]; has_hub false when the section is absent */
     bool has_hub;
     struct config_addr listen;
-    char store[CONFIG_PATH_MAX]; /* "dir:/path" or "rados:POOL" */
+    struct config_addr hub_addrs[CONFIG_ADDRS_MAX]; /* where sites reach it; 0: not told */
+    unsigned hub_addr_count;
+    char escrow[CONFIG_WORD_MAX]; /* public restore key, for who enrols; "": none */
+    char store[CONFIG_PATH_MAX];  /* "dir:/path" or "rados:POOL" */
     char ceph_conf[CONFIG_PATH_MAX], ceph_user[CONFIG_WORD_MAX], ceph_keyring[CONFIG_PATH_MAX];
     uint64_t hub_memory; /* bytes of parts in flight */
     unsigned connections_max;
@@ -150,7 +153,7 @@ struct config {
  * their number. On success free with config_free. */
 int config_parse(struct config **out, const char *file, const char *text, size_t len,
                  void (*report)(void *arg, int line, const char *text), void *arg, struct err *e);
-/* Reads and parses; then checks what the file names: key files (readable, safe, of the right kind),
+/* Reads and parses, refusing a file that others may write; then checks what it names: key files (readable, safe, of the right kind),
  * volumes (exist, size within bounds), directories (exist or can be made). check_paths false: only
  * parses, for tools that run on another machine. */
 int config_load(struct config **out, const char *file, bool check_paths,
@@ -162,6 +165,13 @@ const struct config_peer *config_peer(const struct config *c, const char *name);
 /* What a hub keeps of a site's group: the group's rules, else the peer's, else those of [hub]. */
 void config_keep(const struct config *c, const char *site, const char *group, struct keep *keep,
                  uint64_t *lock_ns);
+
+/* "host:port", "[2001:db8::1]:port", and back. Errors: CONFIG, saying what would be right. */
+#define CONFIG_ADDR_TEXT 272
+int config_addr_parse(struct config_addr *out, const char *text, struct err *e);
+void config_addr_text(char dst[CONFIG_ADDR_TEXT], const struct config_addr *a);
+/* Whether text may stand in `reads`: "SITE/GROUP", or "SITE/" and a star. Errors: CONFIG. */
+int config_read_check(const char *text, struct err *e);
 
 /* Writes the reference of all options (name, type, default, bounds, help) in scdoc form to stdout:
  * the body of relais.conf(5). */

@@ -90,6 +90,13 @@ const struct option options[] = {
 
     {SECTION_HUB, "listen", OPTION_LISTEN, SITE(listen), .value = ":7440",
      .help = "Address and port, or :PORT for all addresses."},
+    {SECTION_HUB, "address", OPTION_ADDRS, offsetof(struct config, hub_addrs), 0,
+     offsetof(struct config, hub_addr_count),
+     .help = "Where sites reach this hub, up to 4 HOST:PORT, tried in this order: invitations name "
+             "it (*relais territory invite*)."},
+    {SECTION_HUB, "escrow", OPTION_KEY, SITE(escrow), .kind = "restore",
+     .help = "Public restore key that the territory keeps offline. It is told to who enrols, and "
+             "opens what they ship if they accept it."},
     {SECTION_HUB, "store", OPTION_STORE, SITE(store), .required = true,
      .help = "*dir:/PATH* for plain files, or *rados:POOL* for a Ceph pool."},
     {SECTION_HUB, "ceph-conf", OPTION_PATH, SITE(ceph_conf), .value = "/etc/ceph/ceph.conf",

@@ -133,6 +133,18 @@ static int set_addr(struct config_addr *dst, bool any_host, const char *value, s
     return 0;
 }
 
+int config_addr_parse(struct config_addr *out, const char *text, struct err *e)
+{
+    return set_addr(out, false, text, e);
+}
+
+void config_addr_text(char dst[CONFIG_ADDR_TEXT], const struct config_addr *a)
+{
+    bool v6 = strchr(a->host, ':') != NULL;
+    (void)snprintf(dst, CONFIG_ADDR_TEXT, "%s%s%s:%u", v6 ? "[" : "", a->host, v6 ? "]" : "",
+                   a->port);
+}
+
 /* A public key is "KIND:" and 32 bytes in base64. Whether it is a point on the curve is for those
  * who use it: this layer knows no cryptography. */
 static int set_key(const struct option *o, char *dst, const char *value, struct err *e)
@@ -158,19 +170,25 @@ static int set_key(const struct option *o, char *dst, const char *value, struct 
     return set_text(o, dst, value, e);
 }
 
-static int set_reads(const struct option *o, char *dst, const char *value, struct err *e)
+int config_read_check(const char *text, struct err *e)
 {
     char site[2 * NAME_MAX_LEN + 2];
-    const char *slash = strchr(value, '/');
-    size_t n = slash ? (size_t)(slash - value) : 0;
-    if (slash && n < sizeof site) {
-        memcpy(site, value, n);
+    const char *slash = strchr(text, '/');
+    size_t n = slash ? (size_t)(slash - text) : 0;
+    if (slash && n < sizeof site && strlen(text) < sizeof site) {
+        memcpy(site, text, n);
         site[n] = '\0';
         if (bytes_is_name(site) && (strcmp(slash + 1, "*") == 0 || bytes_is_name(slash + 1)))
-            return set_text(o, dst, value, e);
+            return 0;
     }
     return err_set(e, ERR_CONFIG, "\"%.100s\" is not a grant; write SITE/GROUP, or SITE/* for all",
-                   value);
+                   text);
+}
+
+static int set_reads(const struct option *o, char *dst, const char *value, struct err *e)
+{
+    int rc = config_read_check(value, e);
+    return rc == 0 ? set_text(o, dst, value, e) : rc;
 }
 
 static int set_store(const struct option *o, char *dst, const char *value, struct err *e)

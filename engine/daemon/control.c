@@ -282,6 +282,24 @@ static int answer(struct session *s, const struct request *q, uint32_t id, const
                     : link_send(s->link, q->reply, id, &reply.base, NULL, 0, e);
 }
 
+/* ---- who belongs to the territory ---- */
+
+static int ask_hub(struct session *s, const struct frame_header *h, const struct message *m,
+                   struct err *e)
+{
+    struct daemon *d = s->control->daemon;
+    struct err why = ERR_INIT;
+    if (d->hub)
+        return hub_answer(d->hub, s->link, h, m, e);
+    if (d->config->has_hub)
+        (void)err_set(&why, ERR_AGAIN, "the hub does not serve yet: %s",
+                      *d->hub_error ? d->hub_error : "it is starting");
+    else
+        (void)err_set(&why, ERR_NOENT, "%s is not a hub; run this where the hub is%s%s",
+                      d->config->name, *d->config->hub ? ": " : "", d->config->hub);
+    return link_refuse(s->link, h->id, &why, e);
+}
+
 /* ---- connections ---- */
 
 static int greet(struct session *s, struct message *m, struct err *e)
@@ -322,6 +340,8 @@ static int serve(struct session *s, struct message *m, struct err *e)
             res = send_status(s, h.id, m->status_get->territory, e);
         } else if (h.type == FRAME_MarkSet) {
             res = start_mark(s, h.id, m->mark_set, e);
+        } else if (h.type == FRAME_Invite || h.type == FRAME_PeersGet || h.type == FRAME_PeerSet) {
+            res = ask_hub(s, &h, m, e);
         } else if (h.type != FRAME_Pong) {
             struct err why = ERR_INIT;
             (void)err_set(&why, ERR_PROTO, "%s does not belong on the control socket",

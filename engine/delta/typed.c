@@ -3,7 +3,7 @@
 #include "digest.h"
 
 #include <ctype.h>
-#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -125,19 +125,43 @@ static bool find_slip(const struct typed *t, uint8_t *all, unsigned line,
     return false;
 }
 
+/* Lines stand below each other with their numbers, or all groups in one row. */
+static unsigned group_of(const struct typed *t, unsigned line, unsigned symbol)
+{
+    return symbol / TYPED_GROUP + 1 + (t->in_a_row ? line * (TYPED_SYMBOLS / TYPED_GROUP) : 0);
+}
+
 static int explain(const struct typed *t, uint8_t *all, unsigned line,
                    const uint8_t typed[TYPED_SYMBOLS], struct err *e)
 {
     unsigned where = 0;
-    bool swapped = false;
-    if (!find_slip(t, all, line, typed, &where, &swapped))
+    bool swapped = false, found = find_slip(t, all, line, typed, &where, &swapped);
+    if (!found && t->in_a_row)
+        return err_set(e, ERR_INPUT, "groups %u to %u do not fit: look at each of them",
+                       group_of(t, line, 0), group_of(t, line, TYPED_SYMBOLS - 1));
+    if (!found)
         return err_set(e, ERR_INPUT,
                        "line %u does not fit: look at each of its groups, and whether it is line "
-                       "%u of this very %s",
-                       line + 1, line + 1, *t->context ? "text" : "sheet");
+                       "%u of this very sheet",
+                       line + 1, line + 1);
+    if (t->in_a_row)
+        return err_set(e, ERR_INPUT, "group %u does not fit: look at its character %u%s",
+                       group_of(t, line, where), where % TYPED_GROUP + 1,
+                       swapped ? ", which seems to be exchanged with the next" : "");
     return err_set(e, ERR_INPUT, "line %u does not fit: look at character %u of group %u%s",
-                   line + 1, where % TYPED_GROUP + 1, where / TYPED_GROUP + 1,
+                   line + 1, where % TYPED_GROUP + 1, group_of(t, line, where),
                    swapped ? ", which seems to be exchanged with the next" : "");
+}
+
+static int bad_symbol(const struct typed *t, unsigned line, unsigned n, struct err *e)
+{
+    char where[32] = "";
+    if (!t->in_a_row)
+        (void)snprintf(where, sizeof where, "line %u: ", line + 1);
+    return err_set(e, ERR_INPUT,
+                   "%scharacter %u of group %u is none that there can be (digits and letters "
+                   "without U)",
+                   where, n % TYPED_GROUP + 1, group_of(t, line, n));
 }
 
 int typed_read(uint8_t *data, const struct typed *t, unsigned line, const char *text, struct err *e)
@@ -150,10 +174,7 @@ int typed_read(uint8_t *data, const struct typed *t, unsigned line, const char *
         if (*p == ' ' || *p == '\t' || *p == '-')
             continue;
         if (v < 0)
-            rc = err_set(e, ERR_INPUT,
-                         "line %u: character %u of group %u is none that there can be (digits and "
-                         "letters without U)",
-                         line + 1, n % TYPED_GROUP + 1, n / TYPED_GROUP + 1);
+            rc = bad_symbol(t, line, n, e);
         else if (n < TYPED_SYMBOLS)
             s[n] = (uint8_t)v;
         n++;

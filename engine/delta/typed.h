@@ -9,6 +9,7 @@
 
 #include "err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@
 struct typed {
     const char *domain;  /* what is typed: its checks fit nothing else; short */
     const char *context; /* text before the lines that the checks cover too; "": none */
+    bool in_a_row;       /* errors count groups, not lines */
 };
 
 /* Line `line` (from 0) of data, its groups apart by `separator`. */

@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Of an IPv6 address only the network counts: a machine has 2^64 of them. */
-static bool same_source(const struct io_addr *a, const struct io_addr *b)
+bool door_same_source(const struct io_addr *a, const struct io_addr *b)
 {
     static const uint8_t v4_mapped[12] = {[10] = 0xff, [11] = 0xff};
     uint8_t a6[16], b6[16];
@@ -29,7 +29,7 @@ static unsigned waiting(const struct hub *h, const struct io_addr *from)
 {
     unsigned n = 0;
     for (const struct session *s = h->sessions; s; s = s->next)
-        n += waits(s) && (!from || same_source(&s->from, from));
+        n += waits(s) && (!from || door_same_source(&s->from, from));
     return n;
 }
 
@@ -38,7 +38,7 @@ static void end_oldest(struct hub *h, const struct io_addr *from)
 {
     struct session *oldest = NULL;
     for (struct session *s = h->sessions; s; s = s->next) /* newest first */
-        if (waits(s) && same_source(&s->from, from))
+        if (waits(s) && door_same_source(&s->from, from))
             oldest = s;
     ASSERT(oldest);
     oldest->leaving = true;
@@ -70,28 +70,31 @@ void door_make_room(struct hub *h, const struct io_addr *from)
         ;
 }
 
-/* Peers but this one that are not connected. */
-static unsigned absent(const struct session *s)
+/* Peers but this one that are not connected, and how many peers there are. */
+static unsigned absent(const struct session *s, unsigned *all)
 {
-    const struct config *c = s->hub->config;
-    bool here[PEERS_MAX] = {false};
+    const struct hub *h = s->hub;
     unsigned n = 0;
-    for (const struct session *p = s->hub->sessions; p; p = p->next)
-        if (p->member)
-            here[p->config - c->peers] = true;
-    here[s->config - c->peers] = true;
-    for (unsigned i = 0; i < c->peer_count; i++)
-        n += !here[i];
+    *all = 0;
+    for (unsigned i = 0; i < h->peer_count; i++) {
+        const struct hub_peer *p = h->peers[i];
+        if (p->standing != STANDING_ACTIVE)
+            continue;
+        (*all)++;
+        n += p->members == 0 && p != s->known;
+    }
     return n;
 }
 
 int door_pass(struct session *s, struct err *e)
 {
     struct hub *h = s->hub;
-    unsigned max = h->config->connections_max;
+    unsigned max = h->config->connections_max, all;
     /* Nobody takes the last place of somebody else. Where there are fewer places than peers, that
      * is not to be had. */
-    unsigned kept = max >= h->config->peer_count ? absent(s) : 0;
+    unsigned kept = absent(s, &all);
+    if (max < all)
+        kept = 0;
     if (h->members + kept >= max)
         return err_set(e, ERR_AGAIN,
                        "%u connections are open and %u kept for peers that have none, as many as "
@@ -99,6 +102,7 @@ int door_pass(struct session *s, struct err *e)
                        h->members, kept, max);
     door_leave(s);
     s->member = true;
+    s->known->members++;
     h->members++;
     return 0;
 }
@@ -107,6 +111,8 @@ void door_leave(struct session *s)
 {
     s->hub->strangers -= s->stranger;
     s->hub->members -= s->member;
+    if (s->member)
+        s->known->members--;
     s->stranger = s->member = false;
 }
 

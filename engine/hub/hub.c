@@ -27,6 +27,7 @@ static void accept_loop(void *arg)
         int fd = fio_accept(h->listen_fd, &from);
         reap(h);
         kept_expire(h);
+        roster_welcome(h);
         if (fd < 0) {
             if (fd == -ECANCELED)
                 break;
@@ -38,20 +39,6 @@ static void accept_loop(void *arg)
         door_make_room(h, &from);
         session_start(h, fd, &from);
     }
-}
-
-static int parse_signers(struct hub *h, struct err *e)
-{
-    const struct config *c = h->config;
-    h->sign = err_calloc(c->peer_count, sizeof *h->sign);
-    for (unsigned i = 0; i < c->peer_count; i++) {
-        h->sign[i].kind = KEY_KINDS;
-        if (c->peers[i].sign_key[0] &&
-            key_public_parse(&h->sign[i], KEY_SIGN, c->peers[i].sign_key, e) < 0)
-            return err_prefix(e, "%s:%d: sign key of peer %s", c->file, c->peers[i].line,
-                              c->peers[i].name);
-    }
-    return 0;
 }
 
 int hub_start(struct hub **out, const struct config *config, struct store *store, struct tls *tls,
@@ -66,7 +53,7 @@ int hub_start(struct hub **out, const struct config *config, struct store *store
     h->tls = tls;
     bufpool_init(&h->parts, PART_SIZE, parts < 1 ? 1 : parts > 4096 ? 4096 : (unsigned)parts);
     bufpool_init(&h->fetches, PAYLOAD_MAX, HUB_FETCHES_MAX);
-    int rc = parse_signers(h, e);
+    int rc = roster_open(h, e);
     if (rc < 0)
         goto fail;
     memcpy(addr.host, config->listen.host, sizeof addr.host);
@@ -89,7 +76,7 @@ int hub_start(struct hub **out, const struct config *config, struct store *store
 fail:
     bufpool_free(&h->parts);
     bufpool_free(&h->fetches);
-    free(h->sign);
+    roster_free(h);
     free(h);
     return rc;
 }
@@ -102,10 +89,10 @@ int hub_status(struct hub *h, bool territory, Relais__Status *out, struct err *e
     if (!territory)
         return 0;
     struct territory t = {0};
-    for (unsigned i = 0; i < h->config->peer_count; i++) {
-        if (h->sign[i].kind != KEY_SIGN)
+    for (unsigned i = 0; i < h->peer_count; i++) {
+        if (h->peers[i]->sign.kind != KEY_SIGN)
             continue;
-        int rc = territory_add(&t, h, h->config->peers[i].name, e);
+        int rc = territory_add(&t, h, h->peers[i]->config.name, e);
         if (rc < 0) {
             territory_free(&t);
             return rc;
@@ -168,6 +155,6 @@ void hub_stop(struct hub *h)
     kept_free(h);
     bufpool_free(&h->parts);
     bufpool_free(&h->fetches);
-    free(h->sign);
+    roster_free(h);
     free(h);
 }

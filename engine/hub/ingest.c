@@ -35,12 +35,34 @@ int ingest_check_signer(const struct session *s, struct err *e)
                    s->peer);
 }
 
+int hub_head_manifest(struct hub *h, const char *site, const char *group,
+                      const struct catalog_entry *head, uint8_t **out, struct err *e)
+{
+    struct digest digest;
+    uint8_t *manifest = err_malloc(head->manifest_len);
+    int rc = hub_read(h, site, group, head, head->file_len - DELTA_TRAILER_LEN - head->manifest_len,
+                      manifest, head->manifest_len, e);
+    if (rc == 0) {
+        manifest_digest(&digest, manifest, head->manifest_len);
+        if (!digest_equal(&digest, &head->digest))
+            rc = err_set(e, ERR_CORRUPT,
+                         "%s/%s: the manifest of RP %" PRIu64 " in the store is not "
+                         "what was committed",
+                         site, group, head->rp);
+    }
+    if (rc == 0)
+        *out = manifest;
+    else
+        free(manifest);
+    return rc;
+}
+
 static int head_get(struct session *s, uint32_t id, const char *group, struct err *e)
 {
     struct hub *h = s->hub;
     struct store_head raw;
     struct catalog_entry head;
-    struct digest digest;
+    uint8_t *manifest = NULL;
     int rc = ingest_check_signer(s, e);
     if (rc < 0)
         return rc;
@@ -50,23 +72,13 @@ static int head_get(struct session *s, uint32_t id, const char *group, struct er
     Relais__Head reply = RELAIS__HEAD__INIT;
     if (head.rp == 0)
         return session_reply(s, FRAME_Head, id, &reply.base, e);
-    uint8_t *manifest = err_malloc(head.manifest_len);
-    rc = hub_read(h, s->peer, group, &head, head.file_len - DELTA_TRAILER_LEN - head.manifest_len,
-                  manifest, head.manifest_len, e);
-    if (rc == 0) {
-        manifest_digest(&digest, manifest, head.manifest_len);
-        if (!digest_equal(&digest, &head.digest))
-            rc = err_set(e, ERR_CORRUPT,
-                         "%s/%s: the manifest of RP %" PRIu64 " in the store is not "
-                         "what was committed",
-                         s->peer, group, head.rp);
-    }
+    rc = hub_head_manifest(h, s->peer, group, &head, &manifest, e);
     if (rc == 0) {
         reply.rp = head.rp;
         reply.digest = (ProtobufCBinaryData){DIGEST_LEN, head.digest.b};
         rc = link_send(s->link, FRAME_Head, id, &reply.base, manifest, head.manifest_len, e);
+        free(manifest);
     }
-    free(manifest);
     return rc;
 }
 

@@ -139,10 +139,10 @@ static int find_committed(struct job *j, struct catalog_entry *out, struct err *
     struct store_head raw;
     uint32_t n = 0;
     for (unsigned i = 0; i < HUB_KNOWN; i++)
-        if (s->known[i].entry.rp == j->fetch.rp && strcmp(s->known[i].site, site) == 0 &&
-            strcmp(s->known[i].group, group) == 0 &&
-            digest_equal(&s->known[i].entry.digest, &j->fetch.digest)) {
-            *out = s->known[i].entry;
+        if (s->recent[i].entry.rp == j->fetch.rp && strcmp(s->recent[i].site, site) == 0 &&
+            strcmp(s->recent[i].group, group) == 0 &&
+            digest_equal(&s->recent[i].entry.digest, &j->fetch.digest)) {
+            *out = s->recent[i].entry;
             return 0;
         }
     int rc = store->ops->catalog(store, site, group, j->fetch.rp - 1, &raw, 1, &n, e);
@@ -153,10 +153,10 @@ static int find_committed(struct job *j, struct catalog_entry *out, struct err *
     if (n == 0 || raw.rp != j->fetch.rp || !digest_equal(&out->digest, &j->fetch.digest))
         return err_set(e, ERR_NOENT, "%s/%s: no RP %" PRIu64 " with this digest is committed", site,
                        group, j->fetch.rp);
-    unsigned slot = s->known_next++ % HUB_KNOWN;
-    s->known[slot].entry = *out;
-    memcpy(s->known[slot].site, site, sizeof s->known[slot].site);
-    memcpy(s->known[slot].group, group, sizeof s->known[slot].group);
+    unsigned slot = s->recent_next++ % HUB_KNOWN;
+    s->recent[slot].entry = *out;
+    memcpy(s->recent[slot].site, site, sizeof s->recent[slot].site);
+    memcpy(s->recent[slot].group, group, sizeof s->recent[slot].group);
     return 0;
 }
 

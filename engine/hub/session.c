@@ -115,6 +115,30 @@ int session_spawn(struct session *s, const struct job *job, struct err *e)
 
 /* ---- the connection ---- */
 
+/* Whose key it is, and whether it may come in. */
+static int recognize(struct session *s, struct err *e)
+{
+    (void)snprintf(s->peer, sizeof s->peer, "%s", link_peer(s->link));
+    struct hub_peer *p = roster_find(s->hub, s->peer);
+    if (!p || p->standing == STANDING_REVOKED)
+        return err_set(e, ERR_AUTH, "peer %s is not in the configuration", s->peer);
+    s->known = p;
+    s->config = &p->config;
+    s->sign = p->sign.kind == KEY_SIGN ? &p->sign : NULL;
+    return 0;
+}
+
+static int check_approved(const struct session *s, struct err *e)
+{
+    if (s->known->standing == STANDING_ACTIVE)
+        return 0;
+    return err_set(e, ERR_AUTH,
+                   "%s has enrolled, but nobody has approved it yet: at the hub, relais peers "
+                   "approve %s",
+                   s->peer, s->peer);
+}
+
+/* 1: it was a guest, and is gone. */
 static int greet(struct session *s, struct err *e)
 {
     struct hub *h = s->hub;
@@ -125,12 +149,11 @@ static int greet(struct session *s, struct err *e)
     s->fd = -1;
     if (rc < 0)
         return rc;
-    (void)snprintf(s->peer, sizeof s->peer, "%s", link_peer(s->link));
-    s->config = config_peer(h->config, s->peer);
-    if (!s->config)
-        return err_set(e, ERR_AUTH, "peer %s is not in the configuration", s->peer);
-    if (h->sign[s->config - h->config->peers].kind == KEY_SIGN)
-        s->sign = &h->sign[s->config - h->config->peers];
+    if (link_guest(s->link))
+        return enrol_guest(s, until, e) < 0 ? -(int)e->code : 1;
+    rc = recognize(s, e);
+    if (rc < 0)
+        return rc;
     now = io_now(h->io);
     rc = link_recv(s->link, &f, &s->msg, now < until ? until - now : 1, e);
     if (rc < 0)
@@ -145,7 +168,9 @@ static int greet(struct session *s, struct err *e)
                           s->msg.hello->version, HUB_PROTOCOL);
         return session_refuse(s, f.id, e);
     }
-    rc = door_pass(s, e);
+    rc = check_approved(s, e);
+    if (rc == 0)
+        rc = door_pass(s, e);
     if (rc < 0) {
         (void)session_refuse(s, f.id, e);
         return rc;
@@ -251,7 +276,9 @@ static void session_main(void *arg)
     int rc = greet(s, &e);
     if (rc < 0) {
         door_tell(s, &e);
-    } else {
+    } else if (rc == 0) {
+        s->known->seen = io_wall(s->hub->io);
+        s->known->seen_from = s->from;
         log_info("hub: %s connected from %s:%u", s->peer, s->from.host, s->from.port);
         audit_note(s->hub->audit, TRAIL_CONNECT, s->peer, s->peer, ERR_OK, "from %s:%u",
                    s->from.host, s->from.port);
@@ -277,6 +304,8 @@ static void session_main(void *arg)
         units_size(in, link_bytes_in(s->link));
         units_size(out, link_bytes_out(s->link));
         bool ended = link_ended(s->link);
+        if (s->member)
+            s->known->seen = io_wall(s->hub->io);
         if (s->config)
             log_info("hub: %s disconnected after %s, %s in, %s out%s%s", s->peer, duration, in, out,
                      ended ? "" : ": ", ended ? "" : e.text);

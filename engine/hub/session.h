@@ -14,6 +14,7 @@
 #include "catalog.h"
 #include "delta.h"
 #include "hub.h"
+#include "register.h"
 
 #include <inttypes.h>
 
@@ -32,6 +33,11 @@
 #define HUB_HISTORY_PAGE 200u         /* points in one reply: fits MESSAGE_MAX with full labels */
 #define HUB_KNOWN        8u           /* catalog entries a connection remembers */
 #define HUB_TELL_NS      IO_S         /* strangers have a line in the log this often */
+#define HUB_GUESS_NS                                                                               \
+    (60 * IO_S)              /* of vain attempts to enrol so many are answered in this time:       \
+                              */
+#define HUB_GUESSES      60u /* in all */
+#define HUB_GUESSES_FROM 5u  /* of one address */
 
 #define HUB_READS 32u /* groups whose reads are counted apart, of a connection */
 
@@ -49,13 +55,38 @@ struct territory {
     size_t count;
 };
 
+/* Whom the hub knows: by relais.conf or by enrolment. Stays until the hub stops: sessions point at
+ * it. */
+enum hub_standing { STANDING_ACTIVE, STANDING_PENDING, STANDING_REVOKED };
+struct hub_peer {
+    struct config_peer config; /* name, grants, public words */
+    struct key_public link;
+    struct key_public sign; /* .kind is KEY_KINDS where the peer signs nothing */
+    enum hub_standing standing;
+    bool enrolled;    /* the register's, not relais.conf's */
+    unsigned members; /* connections */
+    int64_t seen;     /* UTC ns, a connection began or ended; 0: none since the hub came up */
+    struct io_addr seen_from;
+};
+
+/* Vain attempts to enrol, of late. */
+struct guess {
+    struct io_addr from;
+    uint64_t at; /* 0: none */
+};
+
 struct hub {
     struct io *io;
     const struct config *config;
     struct store *store;
     struct tls *tls;
-    struct key_public *sign; /* of config->peers; .kind is KEY_KINDS where the peer signs nothing */
-    int listen_fd;           /* -1: drained */
+    struct hub_peer **peers;
+    unsigned peer_count;
+    struct enrolled enrolled; /* as its file has it */
+    struct fiber_mutex enrolling;
+    struct guess guesses[HUB_GUESSES];
+    int64_t since; /* UTC ns, the hub came up */
+    int listen_fd; /* -1: drained */
     bool leaving;
     struct fiber *acceptor;
     struct session *sessions;
@@ -124,9 +155,10 @@ struct session {
     int fd;
     struct io_addr from;
     char peer[NAME_MAX_LEN + 1];
-    const struct config_peer *config;
-    const struct key_public *sign; /* NULL: the peer signs nothing */
-    bool stranger;                 /* has not said Hello under a key that is pinned; otherwise a */
+    struct hub_peer *known;           /* NULL: not (yet) */
+    const struct config_peer *config; /* known's */
+    const struct key_public *sign;    /* NULL: the peer signs nothing */
+    bool stranger; /* has not said Hello under a key that is pinned; otherwise a */
     bool member;
     bool leaving; /* a stranger who was sent away */
     bool told;    /* a member who knows that the hub is leaving */
@@ -155,8 +187,8 @@ struct session {
     struct { /* committed deltas that were fetched from lately */
         char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
         struct catalog_entry entry;
-    } known[HUB_KNOWN];
-    unsigned known_next;
+    } recent[HUB_KNOWN];
+    unsigned recent_next;
 
     struct read_tally reads[HUB_READS];
     unsigned read_count;
@@ -212,12 +244,41 @@ int session_spawn(struct session *s, const struct job *job, struct err *e);
 int session_check_name(const char *what, const char *name, struct err *e);
 int session_check_digest(struct digest *out, const ProtobufCBinaryData *in, struct err *e);
 
+/* ---- roster.c: whom the hub knows ---- */
+
+/* From relais.conf and the register's file. Errors: CONFIG, IO. (waits) */
+int roster_open(struct hub *h, struct err *e);
+void roster_free(struct hub *h);
+struct hub_peer *roster_find(const struct hub *h, const char *name);
+/* Changes of the register come one at a time: begin gives a copy to change; commit makes it durable
+ * and lets it hold (pins, connections of those that are not active any more are broken), and
+ * returns the number of those; either commit or abandon ends it. Errors: IO, SPACE, LIMIT,
+ * CANCELED. (wait)
+ */
+int roster_begin(struct hub *h, struct enrolled *next, struct err *e);
+int roster_commit(struct hub *h, struct enrolled *next, unsigned *broken, struct err *e);
+void roster_abandon(struct hub *h, struct enrolled *next);
+int64_t roster_now(const struct hub *h); /* UTC seconds */
+/* Guests are welcome while an invitation is open. */
+void roster_welcome(struct hub *h);
+
+/* ---- enrol.c: guests ---- */
+
+/* Serves the connection of a guest to its end. Errors: why it did not enrol. (waits) */
+int enrol_guest(struct session *s, uint64_t until, struct err *e);
+/* The newest manifest of each group that is stored under this name verifies under this key: who has
+ * it may go on with them. *groups: how many there are. Errors: AUTH, those of the store. (waits) */
+int enrol_check_history(struct hub *h, const char *site, const struct key_public *sign,
+                        unsigned *groups, struct err *e);
+
 /* ---- door.c ---- */
 
 /* Before one more from this address is let in: sends others away where there are too many, and
  * waits for their memory. (waits) */
 void door_make_room(struct hub *h, const struct io_addr *from);
-/* The stranger is s->config's, and has said Hello: a member from now on. AGAIN: no place is left
+/* Whether two addresses are one for the door's bounds: of IPv6 only the network counts. */
+bool door_same_source(const struct io_addr *a, const struct io_addr *b);
+/* The stranger is s->known, and has said Hello: a member from now on. AGAIN: no place is left
  * for this peer. */
 int door_pass(struct session *s, struct err *e);
 /* The session ends. */
@@ -243,6 +304,10 @@ struct offer *offer_find(struct session *s, const char *group, const struct dige
 int offer_survey(struct session *s, struct offer *o, struct err *e);
 /* The peer must sign: AUTH otherwise. */
 int ingest_check_signer(const struct session *s, struct err *e);
+/* Reads the manifest of a head, malloc'd, and holds it against its digest. Errors: CORRUPT, those
+ * of the store. (waits) */
+int hub_head_manifest(struct hub *h, const char *site, const char *group,
+                      const struct catalog_entry *head, uint8_t **out, struct err *e);
 /* The newest committed entry; rp 0 when there is none. (waits) */
 int hub_head(struct hub *h, const char *site, const char *group, struct store_head *raw,
              struct catalog_entry *out, struct err *e);

@@ -56,6 +56,14 @@
     X(47, PauseState, pause_state, 0)                                                              \
     X(48, Resize, resize, 0)                                                                       \
     X(49, Resized, resized, 0)                                                                     \
+    X(50, Enrol, enrol, 0)                                                                         \
+    X(51, Enrolled, enrolled, 0)                                                                   \
+    X(52, Invite, invite, 0)                                                                       \
+    X(53, Invited, invited, 0)                                                                     \
+    X(54, PeersGet, peers_get, 0)                                                                  \
+    X(55, Peers, peers, 0)                                                                         \
+    X(56, PeerSet, peer_set, 0)                                                                    \
+    X(57, PeerDone, peer_done, 0)                                                                  \
     X(70, Leaving, leaving, 0)
 
 enum frame_type {

@@ -283,15 +283,16 @@ int link_plain(struct link **out, int fd, struct err *e)
     return 0;
 }
 
+/* whom: the verdict before it is one: who is expected. */
 static int link_tls(struct link **out, int fd, struct tls *t, bool server,
-                    const struct tls_peer *expect, uint64_t timeout_ns, struct err *e)
+                    const struct tls_verdict *whom, uint64_t timeout_ns, struct err *e)
 {
     struct link *l = link_new(fd);
     SSL *ssl;
     int res;
     l->tls = t;
     l->server = server;
-    l->verdict.expect = expect;
+    l->verdict = *whom;
     res = tls_open(&ssl, t, server, wire_bio(&l->stream.wire), &l->verdict, e);
     if (res < 0)
         goto fail;
@@ -312,6 +313,7 @@ static int link_tls(struct link **out, int fd, struct tls *t, bool server,
     }
     ASSERT(l->verdict.peer && !l->verdict.refused);
     l->greeting = false;
+    l->verdict.pin = NULL; /* the caller's */
     *out = l;
     return 0;
 fail:
@@ -328,12 +330,42 @@ int link_tls_connect(struct link **out, int fd, struct tls *t, const char *expec
         return err_set(e, ERR_AUTH, "no key is pinned for %s; add [peer %s] with its link key",
                        expect, expect);
     }
-    return link_tls(out, fd, t, false, peer, timeout_ns, e);
+    const struct tls_verdict whom = {.expect = peer};
+    return link_tls(out, fd, t, false, &whom, timeout_ns, e);
+}
+
+int link_tls_connect_guest(struct link **out, int fd, struct tls *t, const uint8_t *pin,
+                           size_t pin_len, uint64_t timeout_ns, struct err *e)
+{
+    const struct tls_verdict whom = {.pin = pin, .pin_len = pin_len};
+    return link_tls(out, fd, t, false, &whom, timeout_ns, e);
 }
 
 int link_tls_accept(struct link **out, int fd, struct tls *t, uint64_t timeout_ns, struct err *e)
 {
-    return link_tls(out, fd, t, true, NULL, timeout_ns, e);
+    const struct tls_verdict whom = {.expect = NULL};
+    return link_tls(out, fd, t, true, &whom, timeout_ns, e);
+}
+
+bool link_guest(const struct link *l)
+{
+    return l->verdict.guest;
+}
+
+const struct key_public *link_key(const struct link *l)
+{
+    ASSERT(l->stream.ssl);
+    return &l->verdict.key;
+}
+
+int link_binding(const struct link *l, uint8_t dst[LINK_BINDING_LEN], struct err *e)
+{
+    static const char label[] = "EXPORTER-Channel-Binding";
+    if (l->stream.ssl && SSL_export_keying_material(l->stream.ssl, dst, LINK_BINDING_LEN, label,
+                                                    sizeof label - 1, NULL, 0, 0) == 1)
+        return 0;
+    ERR_clear_error();
+    return err_set(e, ERR_INTERNAL, "TLS has nothing to bind to this connection");
 }
 
 const char *link_peer(const struct link *l)

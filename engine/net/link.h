@@ -24,12 +24,32 @@ int tls_new(struct tls **out, const struct key_secret *link_key, const struct tl
             size_t count, struct err *e);
 void tls_free(struct tls *t);
 
+/* Pins one more peer, or another key for it; unpin: connections that are there are not touched. */
+void tls_pin(struct tls *t, const struct tls_peer *peer);
+void tls_unpin(struct tls *t, const char *name);
+/* Whether those may come in whose key is pinned for nobody, if they ask for it by
+ * link_tls_connect_guest: to be enrolled. Off at first. */
+void tls_welcome_guests(struct tls *t, bool welcome);
+const struct key_public *tls_key(const struct tls *t); /* ours */
+
 /* Takes over fd (closed in any case). The handshake must end within timeout_ns. expect: the peer
  * that must answer (connecting), NULL: any pinned one (accepting). Errors: AUTH (not pinned, or not
  * the one expected; names the fingerprint it showed), NET, PROTO. */
 int link_tls_connect(struct link **out, int fd, struct tls *t, const char *expect,
                      uint64_t timeout_ns, struct err *e);
 int link_tls_accept(struct link **out, int fd, struct tls *t, uint64_t timeout_ns, struct err *e);
+/* To whoever shows a key whose SHA-256 begins with pin; we need not be known there. Errors: AUTH
+ * (it shows another key, or lets no guests in) also with the first link_recv. */
+int link_tls_connect_guest(struct link **out, int fd, struct tls *t, const uint8_t *pin,
+                           size_t pin_len, uint64_t timeout_ns, struct err *e);
+/* The one who connected is a guest: whatever key it showed, it has no name. */
+bool link_guest(const struct link *l);
+/* The key that the peer showed. Not of plain links. */
+const struct key_public *link_key(const struct link *l);
+/* 32 bytes that both ends have of this connection and of no other (RFC 9266, tls-exporter). Errors:
+ * INTERNAL. */
+#define LINK_BINDING_LEN 32
+int link_binding(const struct link *l, uint8_t dst[LINK_BINDING_LEN], struct err *e);
 /* A unix socket: who may connect is the file mode's business. */
 int link_plain(struct link **out, int fd, struct err *e);
 

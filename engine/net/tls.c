@@ -1,6 +1,7 @@
 #include "tls.h"
 
 #include "bytes.h"
+#include "digest.h"
 
 #include <openssl/err.h>
 #include <openssl/x509.h>
@@ -17,12 +18,23 @@
  */
 #define CERT_LIST_MAX 4096
 
+/* Links point at the peer they are with, so entries stay where they are, and stay. */
+struct pinned {
+    struct tls_peer peer;
+    bool gone;
+};
+
 struct tls {
     SSL_CTX *ctx;
     struct key_public key; /* ours */
-    struct tls_peer *peers;
+    struct pinned **peers;
     size_t count;
+    bool guests; /* welcome */
 };
+
+static const unsigned char guest_protocol[] = "\x0e"
+                                              "relais-enrol/1";
+#define GUEST_PROTOCOL_LEN (sizeof guest_protocol - 1)
 
 static void fingerprint(char dst[FP_HEX], const struct key_public *key)
 {
@@ -34,8 +46,8 @@ static void fingerprint(char dst[FP_HEX], const struct key_public *key)
 const struct tls_peer *tls_peer(const struct tls *t, const char *name)
 {
     for (size_t i = 0; i < t->count; i++)
-        if (strcmp(t->peers[i].name, name) == 0)
-            return &t->peers[i];
+        if (!t->peers[i]->gone && strcmp(t->peers[i]->peer.name, name) == 0)
+            return &t->peers[i]->peer;
     return NULL;
 }
 
@@ -51,12 +63,13 @@ static const struct tls_peer *owner_of(const struct tls *t, const struct tls_pee
 {
     const struct tls_peer *other = NULL;
     for (size_t i = 0; i < t->count; i++) {
-        if (memcmp(t->peers[i].key.b, key->b, KEY_LEN) != 0)
+        const struct pinned *p = t->peers[i];
+        if (p->gone || memcmp(p->peer.key.b, key->b, KEY_LEN) != 0)
             continue;
-        if (is_expected(expect, &t->peers[i]))
-            return &t->peers[i];
+        if (is_expected(expect, &p->peer))
+            return &p->peer;
         if (!other)
-            other = &t->peers[i];
+            other = &p->peer;
     }
     return other;
 }
@@ -71,6 +84,25 @@ static bool leaf_key(X509_STORE_CTX *store, struct key_public *out)
            EVP_PKEY_get_raw_public_key(key, out->b, &len) == 1 && len == KEY_LEN;
 }
 
+static bool is_pinned(const struct tls_verdict *v)
+{
+    struct digest d;
+    digest_of(&d, v->key.b, KEY_LEN);
+    ASSERT(v->pin_len > 0 && v->pin_len <= DIGEST_LEN);
+    return memcmp(d.b, v->pin, v->pin_len) == 0;
+}
+
+/* Who showed this key; NULL: nobody that is let in. */
+static const struct tls_peer *judge(const struct tls *t, struct tls_verdict *v)
+{
+    if (!v->shown)
+        return NULL;
+    if (!v->pin && !v->guest)
+        return owner_of(t, v->expect, &v->key);
+    v->visitor.key = v->key;
+    return !v->pin || is_pinned(v) ? &v->visitor : NULL;
+}
+
 /* Takes the place of OpenSSL's chain building: the certificate is only the carrier of a key, and
  * that the peer holds its secret half is proven by the handshake's signature right after this. */
 static int check_peer(X509_STORE_CTX *store, void *arg)
@@ -78,10 +110,8 @@ static int check_peer(X509_STORE_CTX *store, void *arg)
     const struct tls *t = arg;
     SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_verdict *v = SSL_get_app_data(ssl);
-    v->peer = NULL;
     v->shown = leaf_key(store, &v->key);
-    if (v->shown)
-        v->peer = owner_of(t, v->expect, &v->key);
+    v->peer = judge(t, v);
     v->refused = !v->peer || !is_expected(v->expect, v->peer);
     if (v->refused) {
         /* The alert that follows from this code, unknown_ca, is how the other end learns why. */
@@ -90,6 +120,22 @@ static int check_peer(X509_STORE_CTX *store, void *arg)
     }
     X509_STORE_CTX_set_error(store, X509_V_OK);
     return 1;
+}
+
+/* A client that offers a protocol by name asks to come in as a guest; peers offer none. Where no
+ * guest is expected the handshake ends here, before anything is computed for it. */
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                           const unsigned char *in, unsigned in_len, void *arg)
+{
+    const struct tls *t = arg;
+    struct tls_verdict *v = SSL_get_app_data(ssl);
+    unsigned char *chosen = NULL;
+    if (!t->guests || SSL_select_next_proto(&chosen, out_len, guest_protocol, GUEST_PROTOCOL_LEN,
+                                            in, in_len) != OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *out = chosen;
+    v->guest = true;
+    return SSL_TLSEXT_ERR_OK;
 }
 
 static bool has_aes(void)
@@ -167,6 +213,43 @@ static const char *queue_reason(int *reason)
     return text ? text : "no reason given";
 }
 
+static void add_peer(struct tls *t, const struct tls_peer *peer)
+{
+    ASSERT(peer->key.kind == KEY_LINK);
+    t->peers = err_realloc(t->peers, (t->count + 1) * sizeof(*t->peers));
+    t->peers[t->count] = err_calloc(1, sizeof(**t->peers));
+    t->peers[t->count++]->peer = *peer;
+}
+
+void tls_pin(struct tls *t, const struct tls_peer *peer)
+{
+    tls_unpin(t, peer->name);
+    for (size_t i = 0; i < t->count; i++)
+        if (strcmp(t->peers[i]->peer.name, peer->name) == 0 &&
+            memcmp(t->peers[i]->peer.key.b, peer->key.b, KEY_LEN) == 0) {
+            t->peers[i]->gone = false;
+            return;
+        }
+    add_peer(t, peer);
+}
+
+void tls_unpin(struct tls *t, const char *name)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (strcmp(t->peers[i]->peer.name, name) == 0)
+            t->peers[i]->gone = true;
+}
+
+void tls_welcome_guests(struct tls *t, bool welcome)
+{
+    t->guests = welcome;
+}
+
+const struct key_public *tls_key(const struct tls *t)
+{
+    return &t->key;
+}
+
 int tls_new(struct tls **out, const struct key_secret *link_key, const struct tls_peer *peers,
             size_t count, struct err *e)
 {
@@ -175,12 +258,8 @@ int tls_new(struct tls **out, const struct key_secret *link_key, const struct tl
     ASSERT(key_kind(link_key) == KEY_LINK);
     ASSERT(count <= PEERS_MAX);
     t->key = *key_public(link_key);
-    t->peers = err_calloc(count, sizeof *peers);
-    t->count = count;
-    for (size_t i = 0; i < count; i++) {
-        ASSERT(peers[i].key.kind == KEY_LINK);
-        t->peers[i] = peers[i];
-    }
+    for (size_t i = 0; i < count; i++)
+        add_peer(t, &peers[i]);
     t->ctx = SSL_CTX_new(TLS_method());
     if (!t->ctx || !configure(t->ctx) || !use_key(t->ctx, link_key)) {
         (void)err_set(e, ERR_INTERNAL, "OpenSSL refuses to set up TLS 1.3: %s",
@@ -189,6 +268,7 @@ int tls_new(struct tls **out, const struct key_secret *link_key, const struct tl
         return -(int)e->code;
     }
     SSL_CTX_set_cert_verify_callback(t->ctx, check_peer, t);
+    SSL_CTX_set_alpn_select_cb(t->ctx, choose_protocol, t);
     *out = t;
     return 0;
 }
@@ -198,6 +278,8 @@ void tls_free(struct tls *t)
     if (!t)
         return;
     SSL_CTX_free(t->ctx);
+    for (size_t i = 0; i < t->count; i++)
+        free(t->peers[i]);
     free(t->peers);
     free(t);
 }
@@ -206,7 +288,9 @@ int tls_open(SSL **out, struct tls *t, bool server, BIO *bio, struct tls_verdict
 {
     int reason;
     SSL *ssl = SSL_new(t->ctx);
-    if (!ssl || !SSL_set_app_data(ssl, v)) {
+    /* SSL_set_alpn_protos tells success by 0. */
+    if (!ssl || !SSL_set_app_data(ssl, v) ||
+        (v->pin && SSL_set_alpn_protos(ssl, guest_protocol, GUEST_PROTOCOL_LEN) != 0)) {
         SSL_free(ssl);
         BIO_free(bio);
         return err_set(e, ERR_INTERNAL, "OpenSSL refuses a connection: %s", queue_reason(&reason));
@@ -233,6 +317,15 @@ static int refused_here(const struct tls_verdict *v, bool server, struct err *e)
                        "the client shows key %s, which is pinned for no peer; if it is one of "
                        "ours, put its public key into its [peer NAME] section",
                        fp);
+    if (v->pin) {
+        char pin[2 * DIGEST_LEN + 1];
+        bytes_hex(pin, v->pin, v->pin_len);
+        return err_set(e, ERR_AUTH,
+                       "whoever answers there shows key %s, but the invitation is of the hub with "
+                       "key %.16s: another machine answers in its place, or the hub has a new key; "
+                       "nothing was told to it",
+                       fp, pin);
+    }
     if (v->peer)
         return err_set(e, ERR_AUTH,
                        "the peer shows key %s of %s where %s was expected; check the addresses "
@@ -259,6 +352,12 @@ int tls_error(const struct tls *t, const struct tls_verdict *v, bool server, str
         fingerprint(fp, &t->key);
         return err_set(e, ERR_AUTH,
                        "the peer refuses our key %s; its configuration must pin it for us", fp);
+    case SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL:
+        return err_set(e, ERR_AUTH,
+                       "the hub expects nobody: the invitation was used, withdrawn, or has "
+                       "expired; ask for a new one");
+    case SSL_R_NO_APPLICATION_PROTOCOL:
+        return err_set(e, ERR_AUTH, "a guest came, and no invitation is open");
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
         return err_set(e, ERR_AUTH, "the client shows no key; it is no relaisd");
     case SSL_R_UNSUPPORTED_PROTOCOL:

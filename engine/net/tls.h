@@ -13,6 +13,13 @@ struct tls_verdict {
     const struct tls_peer *peer;   /* whose key was shown; NULL: nobody's */
     bool shown, refused;           /* a key was shown; it was refused */
     struct key_public key;         /* the key shown, when it was one */
+
+    /* Guests, who are not pinned: connecting to the key with this fingerprint (NULL: no guest);
+     * accepting one who asked to be one. Their peer is the visitor, without a name. */
+    const uint8_t *pin;
+    size_t pin_len;
+    bool guest;
+    struct tls_peer visitor;
 };
 
 /* NULL when no such peer is pinned. */
