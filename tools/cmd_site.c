@@ -150,7 +150,13 @@ static void write_peer(struct enrol *x, const Relais__Enrolled *m)
     struct setup *s = &x->setup;
     char word[KEY_WORD_MAX], addr[CONFIG_ADDR_TEXT];
     key_public_word(word, &x->with.hub);
-    setup_add(s, "\n[peer %s]\nlink-key = %s\naddress = ", m->hub, word);
+    setup_add(s, "\n[peer %s]\nlink-key = %s", m->hub, word);
+    for (size_t i = 0, n = 1; i < m->n_link_keys && n < CONFIG_LINK_KEYS_MAX; i++)
+        if (strcmp(m->link_keys[i], word) != 0) {
+            setup_add(s, ", %s", m->link_keys[i]);
+            n++;
+        }
+    setup_add(s, "\naddress = ");
     for (unsigned i = 0; i < x->token.addr_count; i++) {
         config_addr_text(addr, &x->token.addrs[i]);
         setup_add(s, "%s%s", i ? ", " : "", addr);

@@ -107,6 +107,8 @@ static int check_answer(const Relais__Enrolled *m, struct err *e)
         res = key_public_parse(&key, KEY_SIGN, m->sign_key, e);
     if (res == 0 && *m->escrow)
         res = key_public_parse(&key, KEY_RESTORE, m->escrow, e);
+    for (size_t k = 0; k < m->n_link_keys && res == 0; k++)
+        res = key_public_parse(&key, KEY_LINK, m->link_keys[k], e);
     for (size_t k = 0; k < m->n_members && res == 0; k++) {
         const Relais__Member *o = m->members[k];
         if (!bytes_is_name(o->name))

@@ -135,7 +135,7 @@ static int take(struct session *s, const Relais__Enrol *m, struct token_offer *o
     if (rc == 0 && (strcmp(o->site, h->config->name) == 0 || config_peer(h->config, o->site)))
         rc = err_set(e, ERR_EXISTS, "%s stands in the hub's relais.conf", o->site);
     for (unsigned i = 0; i < h->config->peer_count && rc == 0; i++)
-        if (memcmp(h->peers[i]->link.b, o->link.b, KEY_LEN) == 0)
+        if (roster_has_key(h->peers[i], &o->link))
             rc = err_set(e, ERR_CONFLICT, "this link key is that of %s already",
                          h->peers[i]->config.name);
     if (rc == 0)
@@ -166,7 +166,7 @@ struct answer {
     Relais__Enrolled m;
     Relais__Member *rows, **members;
     char (*words)[2][KEY_WORD_MAX];
-    char *reads[CONFIG_READS_MAX];
+    char *reads[CONFIG_READS_MAX], *links[CONFIG_LINK_KEYS_MAX];
     size_t size;
 };
 
@@ -226,6 +226,9 @@ static int send_answer(struct session *s, uint32_t id, const struct enrolled *r,
     if (own)
         a->m.sign_key = (char *)(uintptr_t)own->sign_key;
     a->m.escrow = (char *)(uintptr_t)c->escrow;
+    for (unsigned i = 0; own && i < own->link_key_count; i++)
+        a->links[a->m.n_link_keys++] = (char *)(uintptr_t)own->link_keys[i];
+    a->m.link_keys = a->links;
     for (unsigned i = 0; i < m->reads.count; i++)
         a->reads[a->m.n_reads++] = (char *)(uintptr_t)m->reads.grants[i];
     a->m.reads = a->reads;

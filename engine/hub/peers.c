@@ -144,11 +144,11 @@ static void set_reads(struct row *r, const char (*grants)[2 * NAME_MAX_LEN + 2],
 
 static void set_keys(struct row *r, const struct hub_peer *p, const struct register_member *m)
 {
-    key_public_word(r->link, &p->link);
+    key_public_word(r->link, &p->links[0]);
     r->p.link_key = r->link;
     if (p->sign.kind == KEY_SIGN) {
         key_public_word(r->sign, &p->sign);
-        token_fingerprint(r->fp, &p->link, &p->sign);
+        token_fingerprint(r->fp, &p->links[0], &p->sign);
         r->p.sign_key = r->sign;
         r->p.fingerprint = r->fp;
     }
@@ -165,7 +165,7 @@ static void list_peer(struct rows *t, const struct hub_peer *p)
                                          [STANDING_REVOKED] = "revoked"};
     const struct register_member *m =
         p->enrolled ? register_member(t->enrolled, p->config.name) : NULL;
-    const struct register_revoked *gone = register_revoked(t->enrolled, &p->link);
+    const struct register_revoked *gone = register_revoked(t->enrolled, &p->links[0]);
     struct row *r = add_row(t, p->config.name, states[p->standing]);
     set_keys(r, p, m);
     r->p.enrolled = p->enrolled;
@@ -257,7 +257,10 @@ static int change(struct hub *h, const Relais__PeerSet *m, struct enrolled *next
     if (!p)
         return err_set(e, ERR_NOENT, "no peer \"%.60s\"%s", m->name,
                        was ? "; it has an open invitation: relais peers withdraw" : "");
-    return register_revoke(next, m->name, &p->link, m->reason, roster_now(h), e);
+    int rc = 0;
+    for (unsigned i = 0; i < p->link_count && rc == 0; i++)
+        rc = register_revoke(next, m->name, &p->links[i], m->reason, roster_now(h), e);
+    return rc;
 }
 
 static int set(struct hub *h, const Relais__PeerSet *m, unsigned *broken, struct err *e)

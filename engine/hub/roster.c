@@ -42,7 +42,9 @@ static int add_configured(struct hub *h, const struct config_peer *c, struct err
     struct hub_peer *p = add(h);
     p->config = *c;
     p->sign.kind = KEY_KINDS;
-    int rc = key_public_parse(&p->link, KEY_LINK, c->link_key, e);
+    int rc = 0;
+    for (unsigned i = 0; i < c->link_key_count && rc == 0; i++)
+        rc = key_public_parse(&p->links[p->link_count++], KEY_LINK, c->link_keys[i], e);
     if (rc < 0)
         return err_prefix(e, "%s:%d: link key of peer %s", h->config->file, c->line, c->name);
     rc = c->sign_key[0] ? key_public_parse(&p->sign, KEY_SIGN, c->sign_key, e) : 0;
@@ -63,10 +65,12 @@ static void apply_member(struct hub *h, const struct register_member *m)
         p = add(h);
     p->enrolled = true;
     p->standing = standings[m->state];
-    p->link = m->link;
+    p->links[0] = m->link;
+    p->link_count = 1;
     p->sign = m->sign;
     memcpy(p->config.name, m->name, sizeof p->config.name);
-    key_public_word(p->config.link_key, &m->link);
+    key_public_word(p->config.link_keys[0], &m->link);
+    p->config.link_key_count = 1;
     key_public_word(p->config.sign_key, &m->sign);
     p->config.read_count = m->reads.count;
     memcpy(p->config.reads, m->reads.grants, sizeof p->config.reads);
@@ -77,10 +81,10 @@ static void apply_pins(struct hub *h)
 {
     for (unsigned i = 0; i < h->peer_count; i++) {
         struct hub_peer *p = h->peers[i];
-        struct tls_peer pin = {.key = p->link};
+        struct tls_peer pin = {.key = p->links[0]};
         if (!p->enrolled)
             p->standing =
-                register_revoked(&h->enrolled, &p->link) ? STANDING_REVOKED : STANDING_ACTIVE;
+                register_revoked(&h->enrolled, &p->links[0]) ? STANDING_REVOKED : STANDING_ACTIVE;
         memcpy(pin.name, p->config.name, sizeof pin.name);
         if (p->standing == STANDING_REVOKED)
             tls_unpin(h->tls, pin.name);
@@ -90,6 +94,14 @@ static void apply_pins(struct hub *h)
     roster_welcome(h);
 }
 
+bool roster_has_key(const struct hub_peer *p, const struct key_public *link)
+{
+    for (unsigned i = 0; i < p->link_count; i++)
+        if (memcmp(p->links[i].b, link->b, KEY_LEN) == 0)
+            return true;
+    return false;
+}
+
 /* A connection is that of a key: when that is its peer's no more, it ends. */
 static unsigned break_others(struct hub *h)
 {
@@ -97,8 +109,7 @@ static unsigned break_others(struct hub *h)
     for (struct session *s = h->sessions; s; s = s->next) {
         if (s->done || s->leaving || !s->known || !s->link)
             continue;
-        if (s->known->standing == STANDING_ACTIVE &&
-            memcmp(link_key(s->link)->b, s->known->link.b, KEY_LEN) == 0)
+        if (s->known->standing == STANDING_ACTIVE && roster_has_key(s->known, link_key(s->link)))
             continue;
         s->leaving = true;
         n += s->member;

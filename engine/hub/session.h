@@ -60,7 +60,9 @@ struct territory {
 enum hub_standing { STANDING_ACTIVE, STANDING_PENDING, STANDING_REVOKED };
 struct hub_peer {
     struct config_peer config; /* name, grants, public words */
-    struct key_public link;
+    struct key_public
+        links[CONFIG_LINK_KEYS_MAX]; /* one; of several hubs of one name each its own */
+    unsigned link_count;
     struct key_public sign; /* .kind is KEY_KINDS where the peer signs nothing */
     enum hub_standing standing;
     bool enrolled;    /* the register's, not relais.conf's */
@@ -250,6 +252,7 @@ int session_check_digest(struct digest *out, const ProtobufCBinaryData *in, stru
 int roster_open(struct hub *h, struct err *e);
 void roster_free(struct hub *h);
 struct hub_peer *roster_find(const struct hub *h, const char *name);
+bool roster_has_key(const struct hub_peer *p, const struct key_public *link);
 /* Changes of the register come one at a time: begin gives a copy to change; commit makes it durable
  * and lets it hold (pins, connections of those that are not active any more are broken), and
  * returns the number of those; either commit or abandon ends it. Errors: IO, SPACE, LIMIT,
