@@ -1,6 +1,7 @@
 /* relais-bench link: real daemons over an emulated link, while somebody writes: what a hospital may
  * expect of its line. */
 #include "command.h"
+#include "report.h"
 #include "run.h"
 #include "summary.h"
 
@@ -14,7 +15,7 @@
 
 struct options {
     struct run_options run;
-    const char *json;
+    const char *json, *html;
 };
 
 /* ---- scenario files ---- */
@@ -56,11 +57,12 @@ static int set_by_hand(struct scenario *s, const char *text, struct err *e)
 
 /* ---- options ---- */
 
-enum { BIN = 1, DIR_, JSON, ANYWAY, QUIET, KEEP, SET, POOL, CEPH_CONF, CEPH_USER, CEPH_KEY };
+enum { BIN = 1, DIR_, JSON, HTML, ANYWAY, QUIET, KEEP, SET, POOL, CEPH_CONF, CEPH_USER, CEPH_KEY };
 
 static const struct option long_options[] = {{"bin", required_argument, NULL, BIN},
                                              {"dir", required_argument, NULL, DIR_},
                                              {"json", required_argument, NULL, JSON},
+                                             {"report", required_argument, NULL, HTML},
                                              {"anyway", no_argument, NULL, ANYWAY},
                                              {"quiet", no_argument, NULL, QUIET},
                                              {"keep", no_argument, NULL, KEEP},
@@ -82,6 +84,9 @@ static bool take(struct options *o, int c)
         return true;
     case JSON:
         o->json = optarg;
+        return true;
+    case HTML:
+        o->html = optarg;
         return true;
     case ANYWAY:
         return o->run.anyway = true;
@@ -161,6 +166,8 @@ static int write_all(const json_t *result, const struct options *o, struct err *
         summary_print(stdout, result);
     if (o->json)
         rc = write_json(result, o->json, e);
+    if (rc == 0 && o->html)
+        rc = report_write(result, o->html, e);
     return rc;
 }
 

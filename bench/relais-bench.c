@@ -10,9 +10,10 @@ static int cmd_help(int argc, char **argv, struct err *e);
 const struct bench_command bench_commands[] = {
     {"link", cmd_link,
      "run relais over an emulated link while guests write, and say what comes of it",
-     "[--json FILE] [--set SECTION.NAME=VALUE]... [--anyway] [--quiet] [--keep]\n"
+     "[--json FILE] [--report FILE] [--set SECTION.NAME=VALUE]... [--anyway] [--quiet] [--keep]\n"
      "       [--bin DIR] [--dir DIR] [--pool POOL [--ceph-conf FILE] [--ceph-user NAME]\n"
      "       [--ceph-keyring FILE]] SCENARIO..."},
+    {"report", cmd_report, "make one HTML file of what link measured", "RESULT.json >report.html"},
     {"wan", cmd_wan, "emulate a WAN link between two network namespaces",
      "[--dir DIR] [--set KEY=VALUE]... [--no-offload] PROFILE [-- COMMAND...]\n"
      "       relais-bench wan --check [--json] [--set KEY=VALUE]... PROFILE\n"
