@@ -20,6 +20,8 @@ int check_entry_decode(struct check_entry *out, const uint8_t *body)
     bytes_get(&b, out->link.b, DIGEST_LEN);
     (void)bytes_get_u64(&b); /* cut time */
     (void)bytes_get_u64(&b); /* committed time */
+    for (unsigned i = 0; i < 4; i++)
+        (void)bytes_get_u64(&b); /* clock, total of bytes, objects, RPs */
     out->flags = bytes_get_u32(&b);
     out->file_len = bytes_get_u64(&b);
     (void)bytes_get_u64(&b); /* plain bytes */
