@@ -2,6 +2,7 @@
 
 #include "fio.h"
 #include "log.h"
+#include "mend.h"
 #include "rest.h"
 #include "units.h"
 
@@ -70,6 +71,17 @@ static int look_for_others(struct capture *c, bool *written, struct err *e)
     return res;
 }
 
+/* After a start that was to be the remedy for a sync that failed, and is none, the volume is served
+ * all the same: its guests can read what there is. */
+static void mend(struct capture *c)
+{
+    bool mended;
+    if (mend_volume(c->unsynced, c->name, c->fd, c->log, &mended, &c->failed) == 0)
+        return;
+    c->noted = true;
+    log_error("%s", c->failed.text);
+}
+
 static int open_log(struct capture *c, const char *state_dir, const char *group, const char *volume,
                     bool all_dirty, struct err *e)
 {
@@ -82,6 +94,7 @@ static int open_log(struct capture *c, const char *state_dir, const char *group,
         return err_os(e, res, "%s: making the state directory of group %s", dir, group);
     path_format(path, "%s/%s/%s.log", state_dir, group, volume);
     path_format(c->rest, "%s/%s/%s.rest", state_dir, group, volume);
+    path_format(c->unsynced, "%s/%s/%s.unsynced", state_dir, group, volume);
     res = look_for_others(c, &written, e);
     if (res < 0)
         return res;
@@ -90,6 +103,7 @@ static int open_log(struct capture *c, const char *state_dir, const char *group,
         res = rest_forget(c->rest, e);
     if (res < 0)
         return err_prefix(e, "volume %s: the activity log", c->name);
+    mend(c);
     recover(c);
     log_info("volume %s: %" PRIu32 " of %" PRIu32 " regions may differ from the newest RP: %s to "
              "seal",
@@ -224,6 +238,18 @@ int capture_read(struct capture *c, void *buf, uint32_t len, uint64_t off)
     return res == -ENODATA ? -EIO : res;
 }
 
+/* So that the next start knows it (mend.h); tried again with each flush until it is there. */
+static void note_failure(struct capture *c)
+{
+    struct err e = ERR_INIT;
+    if (c->noted)
+        return;
+    c->noted = mend_note(c->unsynced, c->failed.text, &e) == 0;
+    if (!c->noted)
+        log_error("volume %s: that a sync failed could not be noted for the next start: %s",
+                  c->name, e.text);
+}
+
 /* After a sync that failed the kernel may have dropped what it could not write, and the next sync
  * would succeed without it: so none is tried, until the volume is opened anew. Here, and not in
  * capture_flush: whoever waits for the round that fails is the next to begin one. */
@@ -239,6 +265,8 @@ static int sync_backing(void *arg)
                       c->name, c->path, strerror(-res));
         log_error("%s", c->failed.text);
     }
+    if (c->failed.code != ERR_OK)
+        note_failure(c);
     return res;
 }
 

@@ -36,7 +36,9 @@ struct capture {
     struct flight *flights;
     struct fiber_cond landed; /* one ended */
     struct rounds syncs;
-    struct err failed; /* of a sync; OK: none */
+    struct err failed;       /* of a sync; OK: none */
+    char unsynced[PATH_CAP]; /* the mark that is left then (mend.h) */
+    bool noted;              /* it is there */
     struct capture_watch *watch;
     /* A bit for each region: written to since the last cooling, and before. */
     uint8_t *recent, *before;

@@ -11,6 +11,7 @@
  *   STATE/GROUP/frozen              the thaw command is due (freeze.h)
  *   STATE/GROUP/VOLUME.index        hashes of a scanned volume's sectors (hashindex.h)
  *   STATE/GROUP/VOLUME.log          activity log of a captured volume (actlog.h)
+ *   STATE/GROUP/VOLUME.unsynced     a sync of it failed (mend.h)
  *   STATE/GROUP/VOLUME.rest         what it looked like when it was left (rest.h) */
 #ifndef RELAIS_PATHS_H
 #define RELAIS_PATHS_H

@@ -377,6 +377,8 @@ void towns_end(struct towns *t, struct place *p, enum proc_end how, uint64_t pau
 static void live(struct towns *t, struct place *p)
 {
     if (!node_live(p->node) && t->w->now >= p->start_at)
+        towns_guests_start(p);
+    if (!node_live(p->node) && t->w->now >= p->start_at)
         (void)proc_start(t->procs, p->node,
                          towns_is_hub(t, p) ? towns_hub_main
                          : p == &t->reader  ? towns_reader_main

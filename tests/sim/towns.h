@@ -103,8 +103,8 @@ void towns_spend_until_cut(struct towns *t, uint64_t ns);
 void towns_check(struct towns *t);
 bool towns_is_hub(const struct towns *t, const struct place *p);
 /* Ends a daemon, which starts again after `pause`. When the power fails, guests fail with it. A
- * machine whose disk lost what could not be synced is not trusted any more: its power is cut,
- * whatever was asked. */
+ * machine whose disk lost what could not be synced, and whose daemon has not noted it yet, is not
+ * trusted any more: its power is cut, whatever was asked. */
 void towns_end(struct towns *t, struct place *p, enum proc_end how, uint64_t pause);
 
 /* Ends the guests of a site alone, as if they crashed. */
@@ -134,6 +134,8 @@ void towns_fill_captured(struct place *p, struct place_group *g);
 void towns_guests_main(void *arg, struct proc *p);
 /* The power of the site failed: what its disk holds now, for the ledgers. */
 void towns_guests_dark(struct place *p);
+/* Its daemon starts: counts what it has to mend. */
+void towns_guests_start(const struct place *p);
 bool towns_guests_stale(const struct place *p);
 
 #endif

@@ -88,12 +88,32 @@ void towns_guests_main(void *arg, struct proc *proc)
         fiber_join(fibers[i]);
 }
 
+/* Its daemon has left a mark of that, durably, which the next one heeds. */
+static bool noted(const struct place *p, const struct place_group *g, const struct place_volume *v)
+{
+    char path[160];
+    struct io_stat st;
+    (void)snprintf(path, sizeof path, TOWNS_STATE "/%s/%s.unsynced", g->name, v->name);
+    return disk_stat(node_disk(p->node), path, &st) == 0;
+}
+
+void towns_guests_start(const struct place *p)
+{
+    for (unsigned g = 0; g < p->group_count; g++)
+        for (unsigned v = 0; v < p->groups[g].volume_count; v++)
+            if (p->groups[g].volumes[v].captured &&
+                disk_is_stale(node_disk(p->node), p->groups[g].volumes[v].path) &&
+                noted(p, &p->groups[g], &p->groups[g].volumes[v]))
+                p->t->w->did[DEED_MENDED]++;
+}
+
 bool towns_guests_stale(const struct place *p)
 {
     for (unsigned g = 0; g < p->group_count; g++)
         for (unsigned v = 0; v < p->groups[g].volume_count; v++)
             if (p->groups[g].volumes[v].captured &&
-                disk_is_stale(node_disk(p->node), p->groups[g].volumes[v].path))
+                disk_is_stale(node_disk(p->node), p->groups[g].volumes[v].path) &&
+                !noted(p, &p->groups[g], &p->groups[g].volumes[v]))
                 return true;
     return false;
 }

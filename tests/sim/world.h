@@ -75,6 +75,7 @@ const char *fault_text(enum fault f);
     X(GRANTED, "histories opened to a later reader")                                               \
     X(LATE_READER, "restores by that reader")                                                      \
     X(OVER, "times that sealing waited for the spool")                                             \
+    X(MENDED, "volumes served again after a failed sync, without a power cut")                     \
     X(SECOND, "second connections of a site")                                                      \
     X(ROTATE, "data keys replaced on request")                                                     \
     X(RESTORE, "restores compared")                                                                \
