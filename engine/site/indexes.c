@@ -80,7 +80,8 @@ static bool in_use(struct indexes *x, const char *file)
     const char *dot = strrchr(file, '.');
     char name[NAME_MAX_LEN + 1];
     const struct volume *v;
-    bool log = dot && (strcmp(dot, ".log") == 0 || strcmp(dot, ".rest") == 0);
+    bool log = dot && (strcmp(dot, ".log") == 0 || strcmp(dot, ".rest") == 0 ||
+                       strcmp(dot, ".unsynced") == 0);
     if (!log && !(dot && strcmp(dot, ".index") == 0))
         return true;
     if ((size_t)(dot - file) > NAME_MAX_LEN)
@@ -193,10 +194,25 @@ static int read_index(const char *path, const struct manifest *m, uint8_t *raw, 
     return 0;
 }
 
+/* Whether the spool has all deltas in (clean, tip]. One that is committed may be there no more,
+ * although it was not clean: the spool was lost. */
+static bool doubtful_are_there(const struct indexes *x)
+{
+    const struct chain *c = x->chain;
+    size_t i = 0;
+    while (i < c->count && c->deltas[i].rp <= x->scanned.clean)
+        i++;
+    return i < c->count && c->deltas[i].rp_first <= x->scanned.clean + 1;
+}
+
 /* The deltas in (clean, tip] may have entries written in part: those sectors are unknown. */
 static int mark_doubtful(struct indexes *x, struct err *e)
 {
     int res = 0;
+    if (!doubtful_are_there(x))
+        return err_set(e, ERR_CORRUPT,
+                       "of the deltas after RP %" PRIu64 " that its indexes need some are gone",
+                       x->scanned.clean);
     for (size_t i = 0; i < x->chain->count && res >= 0; i++) {
         struct bytes_out encoded;
         struct chain_delta facts;

@@ -292,6 +292,39 @@ static void a_spool_that_was_wiped_does_not_hide_changes(void **state)
     with_fixture(wiped);
 }
 
+/* An RP is sealed, cannot be recorded (a full disk), and is committed; then the spool is lost. */
+static void unrecorded(void *arg)
+{
+    struct fixture *f = arg;
+    struct bench b;
+    char command[PATH_CAP], block[PATH_CAP];
+    struct replay r;
+    replay_init(&r, 16 * MIB);
+    bench_open(&b, f);
+    path_format(block, "%s/records/scanned.tmp", f->state_dir);
+    assert_int_equal(mkdir(block, 0700), 0);
+    assert_true(bench_cut(&b, "") < 0);
+    assert_int_equal(chain_tip_rp(&b.chain), 1);
+    MUST(chain_commit(&b.chain, 1, &b.err), &b.err);
+    bench_close(&b);
+    replay_apply(&r, f, 1);
+    assert_int_equal(rmdir(block), 0);
+    fixture_text(command, sizeof command, "rm -r %.90s", f->spool_dir);
+    assert_int_equal(system(command), 0);
+    fixture_punch(f, 0, 64 * KIB, 64 * KIB); /* as it was before there was any RP */
+    bench_open(&b, f);
+    assert_int_equal(chain_tip_rp(&b.chain), 1);
+    cut_and_compare(f, &b, &r, 2);
+    bench_close(&b);
+    replay_done(&r);
+}
+
+static void what_was_committed_before_it_was_recorded_is_not_forgotten_with_the_spool(void **state)
+{
+    (void)state;
+    with_fixture(unrecorded);
+}
+
 /* Writes and cuts until it is killed; sometimes content comes back, as in a file that is rewritten.
  */
 static void busy(void *arg)
@@ -372,6 +405,7 @@ int main(void)
         cmocka_unit_test(a_damaged_committed_record_is_told_from_the_spool),
         cmocka_unit_test(a_delta_stays_until_the_indexes_do_not_need_it),
         cmocka_unit_test(a_spool_that_was_wiped_does_not_hide_changes),
+        cmocka_unit_test(what_was_committed_before_it_was_recorded_is_not_forgotten_with_the_spool),
         cmocka_unit_test(killed_at_any_moment_it_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
