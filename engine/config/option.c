@@ -98,7 +98,9 @@ const struct option options[] = {
      .help = "Public restore key that the territory keeps offline. It is told to who enrols, and "
              "opens what they ship if they accept it."},
     {SECTION_HUB, "store", OPTION_STORE, SITE(store), .required = true,
-     .help = "*dir:/PATH* for plain files, or *rados:POOL* for a Ceph pool."},
+     .help =
+         "*dir:/PATH* for plain files, *rados:POOL* for a Ceph pool, or *rados:POOL+DATA* where "
+         "objects are in the pool DATA, which may be erasure-coded."},
     {SECTION_HUB, "ceph-conf", OPTION_PATH, SITE(ceph_conf), .value = "/etc/ceph/ceph.conf",
      .help = "Ceph's configuration file (rados stores)."},
     {SECTION_HUB, "ceph-user", OPTION_WORD, SITE(ceph_user), .value = "relais",

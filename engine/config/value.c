@@ -195,7 +195,8 @@ static int set_store(const struct option *o, char *dst, const char *value, struc
 {
     if (strncmp(value, "dir:/", 5) != 0 &&
         (strncmp(value, "rados:", 6) != 0 || !value[6] || strpbrk(value + 6, " \t/:")))
-        return err_set(e, ERR_CONFIG, "not a store; write dir:/PATH or rados:POOL");
+        return err_set(e, ERR_CONFIG,
+                       "not a store; write dir:/PATH, rados:POOL or rados:POOL+DATA");
     return set_text(o, dst, value, e);
 }
 

@@ -51,6 +51,7 @@ int hub_start(struct hub **out, const struct config *config, struct store *store
     h->config = config;
     h->store = store;
     h->tls = tls;
+    h->protocol = (struct protocol){PROTOCOL_OLDEST, PROTOCOL_NEWEST};
     bufpool_init(&h->parts, PART_SIZE, parts < 1 ? 1 : parts > 4096 ? 4096 : (unsigned)parts);
     bufpool_init(&h->fetches, PAYLOAD_MAX, HUB_FETCHES_MAX);
     int rc = roster_open(h, e);

@@ -138,6 +138,24 @@ static int check_approved(const struct session *s, struct err *e)
                    s->peer, s->peer);
 }
 
+/* On a version of the protocol. */
+static int agree(struct session *s, const struct frame_header *f, struct err *e)
+{
+    const struct protocol *ours = &s->hub->protocol;
+    const Relais__Hello *hello = s->msg.hello;
+    if (f->type != FRAME_Hello)
+        return err_set(e, ERR_PROTO, "%s came where Hello was due", frame_type_name(f->type));
+    s->version = protocol_choose(ours, hello->version, hello->oldest);
+    if (s->version)
+        return 0;
+    return err_set(e, ERR_PROTO,
+                   "the peer (%.40s) speaks versions %" PRIu32 " to %" PRIu32
+                   " of the protocol, this hub %" PRIu32 " to %" PRIu32
+                   ": update the older of them",
+                   hello->software, hello->oldest ? hello->oldest : hello->version, hello->version,
+                   ours->oldest, ours->newest);
+}
+
 /* 1: it was a guest, and is gone. */
 static int greet(struct session *s, struct err *e)
 {
@@ -158,16 +176,8 @@ static int greet(struct session *s, struct err *e)
     rc = link_recv(s->link, &f, &s->msg, now < until ? until - now : 1, e);
     if (rc < 0)
         return rc;
-    if (f.type != FRAME_Hello || s->msg.hello->version != HUB_PROTOCOL) {
-        if (f.type != FRAME_Hello)
-            (void)err_set(e, ERR_PROTO, "%s came where Hello was due", frame_type_name(f.type));
-        else
-            (void)err_set(e, ERR_PROTO,
-                          "the peer speaks version %" PRIu32 " of the protocol, this hub %u: "
-                          "update the older of them",
-                          s->msg.hello->version, HUB_PROTOCOL);
+    if (agree(s, &f, e) < 0)
         return session_refuse(s, f.id, e);
-    }
     rc = check_approved(s, e);
     if (rc == 0)
         rc = door_pass(s, e);
@@ -178,7 +188,7 @@ static int greet(struct session *s, struct err *e)
     Relais__Welcome w;
     (void)snprintf(name, sizeof name, "%s", h->config->name);
     relais__welcome__init(&w);
-    w.version = HUB_PROTOCOL;
+    w.version = s->version;
     w.software = software;
     w.name = name;
     w.you = s->peer;

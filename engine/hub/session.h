@@ -18,7 +18,7 @@
 
 #include <inttypes.h>
 
-#define HUB_PROTOCOL     1u
+#define HUB_PROTOCOL     PROTOCOL_NEWEST
 #define HUB_HANDSHAKE_NS (10 * IO_S) /* TLS and Hello, together */
 #define HUB_IDLE_NS      (10 * IO_S) /* a site pings after 2 s of silence */
 #define HUB_PING_NS      (4 * IO_S)  /* a peer that waits for memory hears of us this often */
@@ -87,8 +87,9 @@ struct hub {
     struct enrolled enrolled; /* as its file has it */
     struct fiber_mutex enrolling;
     struct guess guesses[HUB_GUESSES];
-    int64_t since; /* UTC ns, the hub came up */
-    int listen_fd; /* -1: drained */
+    int64_t since;            /* UTC ns, the hub came up */
+    struct protocol protocol; /* what we speak */
+    int listen_fd;            /* -1: drained */
     bool leaving;
     struct fiber *acceptor;
     struct session *sessions;
@@ -160,6 +161,7 @@ struct session {
     struct hub_peer *known;           /* NULL: not (yet) */
     const struct config_peer *config; /* known's */
     const struct key_public *sign;    /* NULL: the peer signs nothing */
+    uint32_t version;                 /* of the protocol, agreed on */
     bool stranger; /* has not said Hello under a key that is pinned; otherwise a */
     bool member;
     bool leaving; /* a stranger who was sent away */

@@ -356,7 +356,8 @@ static int greet(struct caller *c, struct err *e)
     struct frame_header h;
     int rc;
     relais__hello__init(&hello);
-    hello.version = CALL_VERSION;
+    hello.version = PROTOCOL_NEWEST;
+    hello.oldest = PROTOCOL_OLDEST;
     hello.software = software;
     rc = link_send(c->link, FRAME_Hello, 0, &hello.base, NULL, 0, e);
     if (rc == 0)
@@ -371,10 +372,11 @@ static int greet(struct caller *c, struct err *e)
         return err_set(e, ERR_PROTO, "%s greets with %s instead of Welcome", c->peer,
                        frame_type_name(h.type));
     const Relais__Welcome *w = c->incoming.welcome;
-    if (w->version != CALL_VERSION)
+    if (w->version < PROTOCOL_OLDEST || w->version > PROTOCOL_NEWEST)
         return err_set(e, ERR_PROTO,
-                       "%s speaks version %u of the protocol (%s), we speak %u; upgrade the older",
-                       c->peer, w->version, w->software, CALL_VERSION);
+                       "%s speaks version %u of the protocol (%s), we speak %u to %u; upgrade the "
+                       "older of the two",
+                       c->peer, w->version, w->software, PROTOCOL_OLDEST, PROTOCOL_NEWEST);
     if (!bytes_is_name(w->name))
         return err_set(e, ERR_PROTO, "%s calls itself \"%.60s\", which is no name", c->peer,
                        w->name);

@@ -10,7 +10,6 @@
 
 struct caller;
 
-#define CALL_VERSION     1u          /* of the protocol, in Hello and Welcome */
 #define CALL_GREETING_NS (10 * IO_S) /* Welcome must come within */
 /* A ping goes out after CALL_PING_NS of silence; after CALL_PONG_NS more the peer is taken for
  * gone, unless it still takes our bytes: then the line is slow, not dead. */

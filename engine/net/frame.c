@@ -2,6 +2,13 @@
 
 #include "bytes.h"
 
+uint32_t protocol_choose(const struct protocol *ours, uint32_t newest, uint32_t oldest)
+{
+    uint32_t most = newest < ours->newest ? newest : ours->newest;
+    uint32_t least = oldest && oldest <= newest ? oldest : newest;
+    return most >= least && most >= ours->oldest ? most : 0;
+}
+
 const char *frame_type_name(uint8_t type)
 {
     switch (type) {

@@ -78,6 +78,19 @@ struct frame_header {
     uint32_t message_len, payload_len;
 };
 
+/* Versions of the protocol. A frame type, or a field without which a message means something else,
+ * that came with a version is sent only where that was agreed on; what one side may leave out needs
+ * no new version: fields that are not known are passed over. Hubs are upgraded before sites, so a
+ * hub speaks what the release before spoke. */
+struct protocol {
+    uint32_t oldest, newest;
+};
+#define PROTOCOL_OLDEST 1u
+#define PROTOCOL_NEWEST 1u
+/* The newest version that we and a peer which says `newest` and `oldest` (0: newest only) speak; 0:
+ * there is none. */
+uint32_t protocol_choose(const struct protocol *ours, uint32_t newest, uint32_t oldest);
+
 const char *frame_type_name(uint8_t type); /* "Offer"; "?" when unknown */
 void frame_header_encode(uint8_t dst[FRAME_HEADER_LEN], const struct frame_header *h);
 /* Errors: PROTO (magic, unknown type, payload where none may be), LIMIT (lengths). */

@@ -8,12 +8,13 @@
 #include <unistd.h>
 
 #define FORMAT_OID "relais"
-static const char format[] = "relais store 1\n";
+#define FORMAT_MAX (64 + RADOS_POOL_MAX)
 
 struct connect {
-    const char *conf, *user, *keyring, *pool;
+    const char *conf, *user, *keyring;
+    char pool[RADOS_POOL_MAX], data[RADOS_POOL_MAX]; /* the same, unless objects have their own */
     rados_t cluster;
-    int64_t pool_id;
+    int64_t pool_id, data_id;
     struct err err;
 };
 
@@ -88,36 +89,50 @@ static int explain_connect(struct connect *c, int r)
     }
 }
 
+static int find_pool(struct connect *c, const char *pool, int64_t *id)
+{
+    *id = rados_pool_lookup(c->cluster, pool);
+    if (*id == -ENOENT)
+        return err_set(&c->err, ERR_NOENT,
+                       "store: the Ceph of %s has no pool '%s': ceph-setup makes one", c->conf,
+                       pool);
+    if (*id < 0)
+        return err_os(&c->err, (int)*id, "store: looking for the pool '%s'", pool);
+    return 0;
+}
+
 static int reach(struct connect *c)
 {
     int r = rados_connect(c->cluster);
     if (r < 0)
         return explain_connect(c, r);
-    c->pool_id = rados_pool_lookup(c->cluster, c->pool);
-    if (c->pool_id == -ENOENT)
-        return err_set(
-            &c->err, ERR_NOENT,
-            "store: the Ceph of %s has no pool '%s': 'ceph osd pool create %s' makes one", c->conf,
-            c->pool, c->pool);
-    if (c->pool_id < 0)
-        return err_os(&c->err, (int)c->pool_id, "store: looking for the pool '%s'", c->pool);
-    return 0;
+    r = find_pool(c, c->pool, &c->pool_id);
+    return r < 0 ? r : find_pool(c, c->data, &c->data_id);
+}
+
+/* What the format object says. Returns its length. */
+static int format_text(const struct connect *c, char dst[FORMAT_MAX])
+{
+    bool apart = strcmp(c->pool, c->data) != 0;
+    return snprintf(dst, FORMAT_MAX, "relais store 1%s%s\n", apart ? ", objects in " : "",
+                    apart ? c->data : "");
 }
 
 /* Proves that the pool may be written and read, and that what is in it is ours. */
 static int check_format(struct connect *c, rados_ioctx_t ioctx)
 {
-    char text[64];
+    char text[FORMAT_MAX] = "", format[FORMAT_MAX];
+    int len = format_text(c, format);
     rados_write_op_t op = rados_create_write_op();
     int r;
     rados_write_op_create(op, LIBRADOS_CREATE_EXCLUSIVE, NULL);
-    rados_write_op_write_full(op, format, sizeof format - 1);
+    rados_write_op_write_full(op, format, (size_t)len);
     r = rados_write_op_operate2(op, ioctx, FORMAT_OID, NULL, LIBRADOS_OPERATION_FULL_TRY);
     rados_release_write_op(op);
     if (r == 0)
         return 0;
     if (r == -EEXIST)
-        r = rados_read(ioctx, FORMAT_OID, text, sizeof text, 0);
+        r = rados_read(ioctx, FORMAT_OID, text, sizeof text - 1, 0);
     if (r == -EPERM || r == -EACCES)
         return err_set(
             &c->err, ERR_AUTH,
@@ -131,12 +146,12 @@ static int check_format(struct connect *c, rados_ioctx_t ioctx)
                        c->pool);
     if (r < 0)
         return err_os(&c->err, r, "store: using the pool '%s'", c->pool);
-    if (r != (int)sizeof format - 1 || memcmp(text, format, sizeof format - 1) != 0)
+    if (r != len || memcmp(text, format, (size_t)len) != 0)
         return err_set(
             &c->err, ERR_IO,
-            "store: the object 'relais' in the pool '%s' is not '%.14s': the pool is used "
-            "by something else, or by another version of relais",
-            c->pool, format);
+            "store: the object 'relais' in the pool '%s' says '%.*s', not '%.*s': the pool is used "
+            "by something else, by another version of relais, or with another pool for objects",
+            c->pool, (int)strcspn(text, "\n"), text, len - 1, format);
     return 0;
 }
 
@@ -174,8 +189,11 @@ static int connect_blocking(void *arg)
 static int shutdown_blocking(void *arg)
 {
     struct rstore *s = arg;
-    for (uint32_t i = 0; i < s->site_count; i++)
+    for (uint32_t i = 0; i < s->site_count; i++) {
+        if (s->sites[i].data != s->sites[i].ioctx)
+            rados_ioctx_destroy(s->sites[i].data);
         rados_ioctx_destroy(s->sites[i].ioctx);
+    }
     rados_shutdown(s->cluster);
     return 0;
 }
@@ -210,12 +228,15 @@ static const struct store_ops rstore_ops = {
 int store_rados_open(struct store **out, const char *ceph_conf, const char *user,
                      const char *keyring, const char *pool, struct err *e)
 {
-    struct connect c = {
-        .conf = ceph_conf, .user = user, .keyring = keyring, .pool = pool, .err = ERR_INIT};
+    struct connect c = {.conf = ceph_conf, .user = user, .keyring = keyring, .err = ERR_INIT};
+    const char *apart = strchr(pool, '+');
     struct fiber_req req = FIBER_REQ;
     struct io *io = fiber_io();
     struct rstore *s;
     int r;
+    (void)snprintf(c.pool, sizeof c.pool, "%.*s", apart ? (int)(apart - pool) : RADOS_POOL_MAX - 1,
+                   pool);
+    (void)snprintf(c.data, sizeof c.data, "%s", apart ? apart + 1 : pool);
     io->ops->work(io, fiber_req(&req), IO_WORK_BLOCKING, connect_blocking, &c);
     r = fiber_await_always(&req);
     if (r < 0 && c.err.code == ERR_OK)
@@ -229,6 +250,7 @@ int store_rados_open(struct store **out, const char *ceph_conf, const char *user
     s->io = io;
     s->cluster = c.cluster;
     s->pool_id = c.pool_id;
+    s->data_id = c.data_id;
     s->pool = err_strdup(pool);
     s->user = err_strdup(user);
     s->gate.ops_max = RADOS_OPS_MAX;

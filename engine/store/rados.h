@@ -7,6 +7,9 @@
  * and in the default namespace the object "relais" that says which format this is, and
  *   lease.NAME   omap: "claim" = turn u64 and holder
  *
+ * Objects may be in a pool of their own, which may be erasure-coded ("POOL+DATA"): only they; omap
+ * needs a replicated one. The format object says so, lest a hub look for them elsewhere.
+ *
  * librados answers on threads of its own; a callback posts the result to the loop and does nothing
  * else. A fiber that is cancelled still waits for its operation, because its buffers are in use
  * until then. Everything that can block (connecting, opening a namespace, listing, closing) runs on
@@ -22,6 +25,7 @@
 #define RADOS_OPS_MAX   128u
 #define RADOS_BYTES_MAX (64 * MIB)
 #define RADOS_OID_MAX   (STORE_NAME_MAX + 8)
+#define RADOS_POOL_MAX  128
 #define RADOS_OBJECT    "o/"
 #define RADOS_HEAD      "head."
 #define RADOS_GROUPS    "groups"
@@ -34,14 +38,15 @@ _Static_assert(RADOS_BYTES_MAX < 100 * MIB && RADOS_OPS_MAX < 1024,
 
 struct rstore_site {
     char name[NAME_MAX_LEN + 1];
-    rados_ioctx_t ioctx;
+    rados_ioctx_t ioctx,
+        data; /* where objects are; the same, unless they have a pool of their own */
 };
 
 struct rstore {
     struct store store;
     struct io *io;
     rados_t cluster;
-    int64_t pool_id;
+    int64_t pool_id, data_id; /* the same, unless objects have a pool of their own */
     char *pool, *user;
     struct store_gate gate;
     struct fiber_mutex opening;
@@ -69,8 +74,11 @@ int rstore_write(struct rstore *s, rados_ioctx_t ioctx, rados_write_op_t write, 
                  uint64_t bytes);
 int rstore_read(struct rstore *s, rados_ioctx_t ioctx, rados_read_op_t read, const char *oid);
 
-/* The site's namespace, "" for the default one; opened once, kept. Errors: LIMIT and as rstore_fail. (waits) */
+/* The site's namespace, "" for the default one; opened once, kept. Errors: LIMIT and as
+ * rstore_fail. (waits) */
 int rstore_site(struct rstore *s, const char *site, rados_ioctx_t *out, struct err *e);
+/* The same for its objects. */
+int rstore_data(struct rstore *s, const char *site, rados_ioctx_t *out, struct err *e);
 /* Text and code for a negative errno of librados. */
 int rstore_fail(const struct rstore *s, struct err *e, int os, const char *what, const char *site,
                 const char *oid);

@@ -49,7 +49,7 @@ int rstore_put(struct store *store, const char *site, const char *name, const vo
         return err_set(e, ERR_LIMIT,
                        "store: object %s has %zu bytes; at most %" PRIu64 " are allowed", name, len,
                        PART_SIZE);
-    r = rstore_site(s, site, &ioctx, e);
+    r = rstore_data(s, site, &ioctx, e);
     if (r)
         return r;
     object_oid(oid, name);
@@ -77,7 +77,7 @@ int rstore_get(struct store *store, const char *site, const char *name, uint64_t
         return err_set(e, ERR_LIMIT,
                        "store: %zu bytes of object %s are wanted at once; at most %" PRIu64, len,
                        name, PART_SIZE);
-    r = rstore_site(s, site, &ioctx, e);
+    r = rstore_data(s, site, &ioctx, e);
     if (r)
         return r;
     object_oid(oid, name);
@@ -102,7 +102,7 @@ int rstore_size(struct store *store, const char *site, const char *name, uint64_
     rados_ioctx_t ioctx;
     int r = store_name_object(site, name, e);
     if (r == 0)
-        r = rstore_site(s, site, &ioctx, e);
+        r = rstore_data(s, site, &ioctx, e);
     if (r)
         return r;
     object_oid(oid, name);
@@ -118,7 +118,7 @@ int rstore_remove(struct store *store, const char *site, const char *name, struc
     rados_ioctx_t ioctx;
     int r = store_name_object(site, name, e);
     if (r == 0)
-        r = rstore_site(s, site, &ioctx, e);
+        r = rstore_data(s, site, &ioctx, e);
     if (r)
         return r;
     object_oid(oid, name);
@@ -172,7 +172,7 @@ int rstore_list(struct store *store, const char *site, const char *prefix, const
     rados_ioctx_t ioctx;
     int r = store_name_prefix(site, prefix, e);
     if (r == 0)
-        r = rstore_site(s, site, &ioctx, e);
+        r = rstore_data(s, site, &ioctx, e);
     if (r)
         return r;
     p = err_calloc(1, sizeof *p);

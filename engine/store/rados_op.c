@@ -66,43 +66,54 @@ int rstore_read(struct rstore *s, rados_ioctx_t ioctx, rados_read_op_t read, con
 
 struct open_site {
     struct rstore *s;
-    rados_ioctx_t ioctx;
+    struct rstore_site site;
 };
 
 static int open_site(void *arg)
 {
     struct open_site *o = arg;
-    return rados_ioctx_create2(o->s->cluster, o->s->pool_id, &o->ioctx);
+    struct rstore_site *new = &o->site;
+    int r = rados_ioctx_create2(o->s->cluster, o->s->pool_id, &new->ioctx);
+    if (r < 0)
+        return r;
+    new->data = new->ioctx;
+    if (o->s->data_id != o->s->pool_id)
+        r = rados_ioctx_create2(o->s->cluster, o->s->data_id, &new->data);
+    if (r < 0) {
+        rados_ioctx_destroy(new->ioctx);
+        new->ioctx = NULL;
+    }
+    return r;
 }
 
-static rados_ioctx_t find_site(const struct rstore *s, const char *site)
+static const struct rstore_site *find_site(const struct rstore *s, const char *site)
 {
     for (uint32_t i = 0; i < s->site_count; i++)
         if (strcmp(s->sites[i].name, site) == 0)
-            return s->sites[i].ioctx;
+            return &s->sites[i];
     return NULL;
 }
 
 static int add_site(struct rstore *s, const char *site, struct err *e)
 {
-    struct open_site o = {.s = s, .ioctx = NULL};
-    struct rstore_site *new = &s->sites[s->site_count];
+    struct open_site o = {.s = s};
     int r;
     if (s->site_count == PEERS_MAX + 1)
         return err_set(e, ERR_LIMIT, "store: site %s would be the %uth; at most %u are possible",
                        site, PEERS_MAX + 1, PEERS_MAX);
     r = fio_work(IO_WORK_BLOCKING, open_site, &o);
-    if (!o.ioctx)
+    if (!o.site.ioctx)
         return rstore_fail(s, e, r, "opening the namespace of", site, "");
-    /* Also when the fiber was cancelled meanwhile: the next one needs it. */
-    rados_ioctx_set_namespace(o.ioctx, site); /* "" is the default one */
-    (void)snprintf(new->name, sizeof new->name, "%s", site);
-    new->ioctx = o.ioctx;
-    s->site_count++;
+    /* Also when the fiber was cancelled meanwhile: the next one needs it. "": the default one. */
+    rados_ioctx_set_namespace(o.site.ioctx, site);
+    rados_ioctx_set_namespace(o.site.data, site);
+    (void)snprintf(o.site.name, sizeof o.site.name, "%s", site);
+    s->sites[s->site_count++] = o.site;
     return 0;
 }
 
-int rstore_site(struct rstore *s, const char *site, rados_ioctx_t *out, struct err *e)
+static int find_or_add(struct rstore *s, const char *site, const struct rstore_site **out,
+                       struct err *e)
 {
     int r;
     *out = find_site(s, site);
@@ -117,6 +128,24 @@ int rstore_site(struct rstore *s, const char *site, rados_ioctx_t *out, struct e
         *out = find_site(s, site);
     }
     fiber_unlock(&s->opening);
+    return r;
+}
+
+int rstore_site(struct rstore *s, const char *site, rados_ioctx_t *out, struct err *e)
+{
+    const struct rstore_site *found;
+    int r = find_or_add(s, site, &found, e);
+    if (r == 0)
+        *out = found->ioctx;
+    return r;
+}
+
+int rstore_data(struct rstore *s, const char *site, rados_ioctx_t *out, struct err *e)
+{
+    const struct rstore_site *found;
+    int r = find_or_add(s, site, &found, e);
+    if (r == 0)
+        *out = found->data;
     return r;
 }
 

@@ -95,9 +95,10 @@ struct store {
 int store_dir_open(struct store **out, const char *root, struct err *e);
 
 /* rados: connects (bounded by a timeout), checks that the pool exists and may be written. user is
- * the cephx name without "client.". Errors: NET (no monitor answers), AUTH (refused), NOENT (no
- * such pool or file), AGAIN (the pool does not answer), CONFIG (what conf says), each naming what
- * to do. (waits) */
+ * the cephx name without "client."; pool is "POOL", or "POOL+DATA" where objects, and they only,
+ * are in DATA, which may be erasure-coded. Errors: NET (no monitor answers), AUTH (refused), NOENT
+ * (no such pool or file), AGAIN (the pool does not answer), CONFIG (what conf says), each naming
+ * what to do. (waits) */
 int store_rados_open(struct store **out, const char *ceph_conf, const char *user,
                      const char *keyring, const char *pool, struct err *e);
 

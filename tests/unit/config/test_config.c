@@ -393,7 +393,7 @@ static const struct {
      "[volume records/b]: no option \"exprt\"; did you mean export?"},
     {GOOD "[hub]\n", 11, "[hub] store: missing; it is required"},
     {GOOD "[hub]\nstore = s3:bucket\n", 12,
-     "[hub] store = s3:bucket: not a store; write dir:/PATH or rados:POOL"},
+     "[hub] store = s3:bucket: not a store; write dir:/PATH, rados:POOL or rados:POOL+DATA"},
     {GOOD "[hub]\nstore = dir:/s\nceph-user = x\n", 13,
      "[hub] ceph-user: has no meaning with store = dir:/s; remove it, or use store = rados:POOL"},
 };

@@ -38,7 +38,7 @@ enum { BATCH = CALLS_MAX };
 struct hub {
     struct link *l;
     enum manners manners;
-    uint32_t version;    /* in Welcome; 0: CALL_VERSION */
+    uint32_t version;    /* in Welcome; 0: PROTOCOL_NEWEST */
     const char *refusal; /* instead of Welcome */
     unsigned requests, pings, most_open;
     unsigned open; /* REVERSE: requests held */
@@ -131,7 +131,7 @@ static int welcome(struct hub *hub, struct err *e)
     rc = link_recv(hub->l, &h, &m, 5 * IO_S, e);
     if (rc == 0) {
         assert_int_equal(h.type, FRAME_Hello);
-        assert_int_equal(m.hello->version, CALL_VERSION);
+        assert_int_equal(m.hello->version, PROTOCOL_NEWEST);
         contains(m.hello->software, "relais");
     }
     message_free(&m);
@@ -142,7 +142,7 @@ static int welcome(struct hub *hub, struct err *e)
         return link_refuse(hub->l, h.id, &why, e);
     }
     relais__welcome__init(&w);
-    w.version = hub->version ? hub->version : CALL_VERSION;
+    w.version = hub->version ? hub->version : PROTOCOL_NEWEST;
     w.name = name;
     return link_send(hub->l, FRAME_Welcome, h.id, &w.base, NULL, 0, e);
 }

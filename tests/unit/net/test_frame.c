@@ -91,6 +91,21 @@ static void a_payload_where_none_may_be_is_refused(void **state)
     assert_int_equal(decode_with(12, 0, FRAME_Commit), 0);
 }
 
+static void two_releases_speak_the_newest_version_that_both_know(void **state)
+{
+    const struct protocol ours = {3, 5};
+    (void)state;
+    assert_int_equal(protocol_choose(&ours, 5, 3), 5);
+    assert_int_equal(protocol_choose(&ours, 6, 4), 5);
+    assert_int_equal(protocol_choose(&ours, 4, 1), 4);
+    assert_int_equal(protocol_choose(&ours, 3, 0), 3); /* a peer that speaks only one */
+    assert_int_equal(protocol_choose(&ours, 6, 6), 0);
+    assert_int_equal(protocol_choose(&ours, 6, 0), 0);
+    assert_int_equal(protocol_choose(&ours, 2, 1), 0);
+    assert_int_equal(protocol_choose(&ours, 0, 0), 0);
+    assert_int_equal(protocol_choose(&ours, 4, UINT32_MAX), 4); /* nonsense for the oldest */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -99,6 +114,7 @@ int main(void)
         cmocka_unit_test(a_foreign_magic_or_type_is_refused),
         cmocka_unit_test(a_length_over_its_bound_is_refused),
         cmocka_unit_test(a_payload_where_none_may_be_is_refused),
+        cmocka_unit_test(two_releases_speak_the_newest_version_that_both_know),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* failover: a site whose hub is two daemons over one store ships on whatever becomes of one. */
+#include "session.h"
 #include "shipper.h"
 #include "territory_fixture.h"
 
@@ -209,11 +210,44 @@ static void a_site_goes_back_to_the_first_when_that_has_answered_for_a_while(voi
     with_territory(homeward);
 }
 
+static void next_release(void *arg)
+{
+    struct territory_fixture *t = arg;
+    uint64_t end;
+    hub_up(t);
+    t->hub->protocol = (struct protocol){PROTOCOL_OLDEST, PROTOCOL_NEWEST + 1};
+    site_up(t);
+    assert_int_equal(mark(t, "", true), 1);
+    hub_stop(t->hub);
+    MUST(hub_start(&t->hub, &t->hub_config, t->store, t->hub_tls, &t->e), &t->e);
+    t->hub->protocol = (struct protocol){PROTOCOL_NEWEST + 1, PROTOCOL_NEWEST + 2};
+    end = io_now(fiber_io()) + PATIENCE;
+    for (;;) {
+        Relais__Status st;
+        relais__status__init(&st);
+        site_status(t->site, &st);
+        if (st.link_error && strstr(st.link_error, "update the older of them"))
+            break;
+        if (io_now(fiber_io()) > end)
+            fail_msg("the status says nothing of versions: %s", st.link_error);
+        (void)fiber_sleep(20 * IO_MS);
+    }
+    site_stop(t->site);
+    hub_down(t);
+}
+
+static void a_hub_of_the_next_release_serves_this_one_and_says_when_it_no_longer_can(void **state)
+{
+    (void)state;
+    with_territory(next_release);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(when_a_hub_ends_the_other_goes_on_within_two_seconds),
         cmocka_unit_test(a_hub_that_is_drained_is_left_in_good_order),
+        cmocka_unit_test(a_hub_of_the_next_release_serves_this_one_and_says_when_it_no_longer_can),
         cmocka_unit_test(a_site_goes_back_to_the_first_when_that_has_answered_for_a_while),
     };
     return cmocka_run_group_tests_name("failover", tests, NULL, NULL);

@@ -50,7 +50,7 @@ static void serve(void *arg)
         if (h.type == FRAME_Hello) {
             Relais__Welcome w;
             relais__welcome__init(&w);
-            w.version = CALL_VERSION;
+            w.version = PROTOCOL_NEWEST;
             w.name = name;
             w.software = software;
             if (link_send(end->l, FRAME_Welcome, h.id, &w.base, NULL, 0, &e) < 0)
