@@ -21,6 +21,11 @@ const struct bench_command bench_commands[] = {
      "       relais-bench wan --tell DIR set KEY VALUE | stats | stop"},
     {"micro", cmd_micro, "measure pieces of the engine beside the primitives they stand on",
      "[--json] [--repeats N] [--batch DURATION] [seal|hash|index|link|nbd]..."},
+    {"compare", cmd_compare,
+     "make a changed database safe over a WAN, beside restic, borg, rsync, rbd",
+     "[--volume postgres|synthetic] [--size GIB] [--change SHARE] [--rounds N]\n"
+     "       [--peers NAME,...] [--link PROFILE] [--set KEY=VALUE]... [--site OPTION]...\n"
+     "       [--verify] [--prepare] [--json FILE] [--dir DIRECTORY]; --help says more"},
     {"help", cmd_help, "explain a command", "[COMMAND]"},
 };
 const size_t bench_command_count = sizeof bench_commands / sizeof bench_commands[0];

@@ -10,6 +10,14 @@ NAME = os.path.basename(sys.argv[0])
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
+def program(build, where):
+    """A program of ours: in a build directory, or, where that is a prefix, as it was installed."""
+    path = os.path.join(build, where)
+    name = os.path.basename(where)
+    return path if os.path.exists(path) else next(
+        (p for p in (os.path.join(build, d, name) for d in ("bin", "sbin")) if os.path.exists(p)), path)
+
+
 def say(text):
     print(text, flush=True)
 
@@ -30,8 +38,8 @@ class Territory:
     of the command that starts a daemon where it is to live; `options`: more lines for the site's [site]."""
 
     def __init__(self, build, root, groups, spool_budget="8GiB", address="127.0.0.1", prefix=None, options=""):
-        self.relais = os.path.join(build, "tools/relais")
-        self.daemon = os.path.join(build, "engine/daemon/relaisd")
+        self.relais = program(build, "tools/relais")
+        self.daemon = program(build, "engine/daemon/relaisd")
         self.root = root
         self.procs = []
         self.prefix = prefix or {}

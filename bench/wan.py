@@ -5,10 +5,12 @@ import subprocess
 import tempfile
 import time
 
+from territory import program
+
 
 class Wan:
     def __init__(self, build, profile, settings):
-        self.bench = os.path.join(build, "bench/relais-bench")
+        self.bench = program(build, "bench/relais-bench")
         self.dir = tempfile.mkdtemp(prefix="relais-wan-", dir="/tmp")
         sets = [x for k, v in settings.items() for x in ("--set", f"{k}={v}")]
         self.proc = subprocess.Popen([self.bench, "wan", "--dir", self.dir, *sets, profile],
