@@ -41,6 +41,9 @@ int cmd_rotate(struct command_context *ctx, int argc, char **argv, struct err *e
 int cmd_territory(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_site(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_peers(struct command_context *ctx, int argc, char **argv, struct err *e);
+int cmd_retention(struct command_context *ctx, int argc, char **argv, struct err *e);
+int cmd_pin(struct command_context *ctx, int argc, char **argv, struct err *e);
+int cmd_usage(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_inspect(struct command_context *ctx, int argc, char **argv, struct err *e);
 
 /* argv[0] is the command's name. The next option's character, -1 after the last, '?' after one that

@@ -65,6 +65,11 @@ const struct command commands[] = {
      "       relais readers grant [SITE/]GROUP --to WORD --key FILE [--key FILE]... [--signer "
      "WORD]"},
     {"rotate", cmd_rotate, "seal with a new data key from now on", "[GROUP]"},
+    {"retention", cmd_retention, "which recovery points stay at the hub, and why",
+     "[--site SITE] [--group GROUP] [--dry-run | --now] [--json]"},
+    {"pin", cmd_pin, "keep a recovery point whatever the rules say", "[SITE/]GROUP@RP"},
+    {"unpin", cmd_pin, "leave it to the rules again", "[SITE/]GROUP@RP"},
+    {"usage", cmd_usage, "what sites have stored, and shipped per month", "[--site SITE] [--json]"},
     {"inspect", cmd_inspect, "check one delta file and say what is in it",
      "FILE [--signer WORD] [--extents] [--json]"},
     {"help", cmd_help, "explain a command", "[COMMAND]"},

@@ -107,6 +107,7 @@ struct config_peer {
     struct keep_of keeps[CONFIG_KEEPS_MAX];
     unsigned keep_count;
     uint64_t lock_ns; /* CONFIG_AUTO: as [hub] says */
+    uint64_t quota;   /* bytes that it may have stored; 0: any */
     int line;
 };
 

@@ -154,6 +154,10 @@ const struct option options[] = {
      sizeof(((struct config_peer *)0)->keeps[0]), offsetof(struct config_peer, keep_count),
      .help = "On a hub: rules for this site's groups in place of [hub] *keep*. *imaging: all 6h, "
              "daily 30d* is for its group imaging only; up to 32 lines."},
+    {SECTION_PEER, "quota", OPTION_SIZE_NONE, PEER(quota), 0, MIB, UINT64_C(1) << 60, "none",
+     .help = "On a hub: bytes that the site may have stored. Over it new recovery points are "
+             "refused: the site keeps them in its spool, and merges them when that fills. "
+             "*relais usage* shows how much it is. Removing what is kept (*keep*) makes room."},
     {SECTION_PEER, "lock", OPTION_DURATION_NEVER, PEER(lock_ns), 0, S, UINT64_C(36525) * 86400 * S,
      "auto", .help = "On a hub: in place of [hub] *lock*, which *auto* takes."},
 

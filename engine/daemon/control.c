@@ -334,6 +334,8 @@ static int serve(struct session *s, struct message *m, struct err *e)
         const struct request *q = find_request(h.type);
         if (q) {
             res = answer(s, q, h.id, m, e);
+        } else if (hub_ask_is(h.type)) {
+            res = ask_hub(s, &h, m, e);
         } else if (h.type == FRAME_Ping) {
             res = link_answer_ping(s->link, &h, m, e);
         } else if (h.type == FRAME_StatusGet) {

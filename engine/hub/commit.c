@@ -4,6 +4,7 @@
 #include "retention.h"
 #include "session.h"
 #include "units.h"
+#include "usage.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -124,8 +125,10 @@ static int commit_offer(struct session *s, struct offer *o, const struct store_h
                        "stored yet",
                        s->peer, o->m.group, o->m.rp, o->lacking, o->m.part_count);
     rc = move_head(s, o, from, head, e);
-    if (rc == 0)
+    if (rc == 0) {
+        usage_committed(s->hub->usage, s->peer, o->m.group, o->file_len, o->objects);
         log_commit(s, o);
+    }
     return rc;
 }
 

@@ -1,5 +1,7 @@
+#include "keeper.h"
 #include "log.h"
 #include "session.h"
+#include "usage.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -70,6 +72,8 @@ int hub_start(struct hub **out, const struct config *config, struct store *store
     h->audit = audit_start(h->io, store, config->name);
     audit_note(h->audit, TRAIL_START, NULL, "", ERR_OK, "relais %s, listening on %s:%u",
                RELAIS_VERSION, addr.host[0] ? addr.host : "any address", addr.port);
+    h->usage = usage_new(store);
+    h->keeper = keeper_start(h);
     h->acceptor = fiber_spawn(h->io, "hub-accept", accept_loop, h);
     log_notice("hub: listening on %s:%u", addr.host[0] ? addr.host : "any address", addr.port);
     *out = h;
@@ -150,6 +154,8 @@ void hub_stop(struct hub *h)
         h->sessions = s->next;
         session_free(s);
     }
+    keeper_stop(h->keeper);
+    usage_free(h->usage);
     audit_note(h->audit, TRAIL_STOP, NULL, "", ERR_OK, "in good order");
     audit_stop(h->audit);
     territory_free(&h->status);

@@ -18,6 +18,23 @@ int hub_start(struct hub **out, const struct config *config, struct store *store
 /* Same as site_status, for the hub's part. territory: also all groups, read from the store. (waits)
  */
 int hub_status(struct hub *h, bool territory, Relais__Status *out, struct err *e);
+
+/* What people ask about the keeping of recovery points, on the control socket or over a link. */
+struct hub_ask {
+    uint8_t type;
+    char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
+    uint64_t rp, after;
+    int64_t now;
+    bool flag; /* pass, unpin */
+};
+bool hub_ask_is(uint8_t type);
+/* Errors: PROTO. */
+int hub_ask_take(struct hub_ask *out, uint8_t type, const struct message *m, struct err *e);
+/* Sends the reply; peer: who asks, NULL: the hub's operator. That the peer may ask is known.
+ * An error that is not the link's is for the caller to refuse with. (waits) */
+int hub_ask_answer(struct hub *h, const struct hub_ask *a, const char *peer, struct link *l,
+                   uint32_t id, struct err *e);
+
 /* Takes no new connections and asks those that there are to go elsewhere; returns when they have,
  * or after max_ns. What peers ask meanwhile is done. (waits) */
 void hub_drain(struct hub *h, uint64_t max_ns);

@@ -1,6 +1,7 @@
 #include "log.h"
 #include "session.h"
 #include "units.h"
+#include "usage.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -233,6 +234,33 @@ static int check_chain(struct session *s, struct offer *o, bool *committed, stru
                    s->peer, m->group, m->rp_first, m->rp, head.rp, hex);
 }
 
+/* What is stored and what is on its way must fit the site's quota. What the hub itself writes when
+ * it folds does not ask. */
+static int check_quota(struct session *s, const struct offer *o, struct err *e)
+{
+    uint64_t quota = s->config->quota, coming = 0;
+    char used[UNITS_TEXT], size[UNITS_TEXT], all[UNITS_TEXT];
+    struct usage_sum sum;
+    if (quota == 0)
+        return 0;
+    int rc = usage_site(s->hub->usage, s->peer, false, &sum, e);
+    if (rc < 0)
+        return rc;
+    for (const struct session *p = s->hub->sessions; p; p = p->next)
+        for (const struct offer *q = strcmp(p->peer, s->peer) == 0 ? p->offers : NULL; q;
+             q = q->next)
+            coming += digest_equal(&q->digest, &o->digest) ? 0 : q->file_len;
+    if (sum.bytes <= quota && coming <= quota - sum.bytes &&
+        o->file_len <= quota - sum.bytes - coming)
+        return 0;
+    return err_set(e, ERR_SPACE,
+                   "quota reached at the hub: %s has %s stored of %s, RP %" PRIu64
+                   " of %s needs %s more; ask the hub's operator for more quota or rules that keep "
+                   "less",
+                   s->peer, units_size(used, sum.bytes), units_size(all, quota), o->m.rp,
+                   o->m.group, units_size(size, o->file_len));
+}
+
 /* A site may have GROUPS_MAX groups; one more is refused before it takes space. */
 static int check_groups(struct session *s, const struct offer *o, struct err *e)
 {
@@ -293,6 +321,9 @@ static int offer_prepare(struct session *s, struct offer *o, const char *group, 
         return rc;
     o->file_len = delta_file_len(&o->m, o->raw_len);
     o->objects = (uint32_t)((o->file_len + PART_SIZE - 1) / PART_SIZE);
+    rc = check_quota(s, o, e);
+    if (rc < 0)
+        return rc;
     ASSERT(o->objects - o->m.part_count <= 1);
     o->lacking = o->m.part_count;
     o->stored = err_calloc(o->m.part_count, 1);

@@ -301,6 +301,13 @@ int hub_answer(struct hub *h, struct link *l, const struct frame_header *f, cons
     int rc;
     if (f->type == FRAME_PeersGet)
         return answer_peers(h, l, f->id, m->peers_get, e);
+    if (hub_ask_is(f->type)) {
+        struct hub_ask ask;
+        rc = hub_ask_take(&ask, f->type, m, &why);
+        if (rc == 0)
+            rc = hub_ask_answer(h, &ask, NULL, l, f->id, &why);
+        return rc < 0 ? link_refuse(l, f->id, &why, e) : 0;
+    }
     if (f->type == FRAME_Invite)
         rc = answer_invite(h, l, f->id, m->invite, &why, e);
     else

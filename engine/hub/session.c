@@ -226,6 +226,8 @@ static int dispatch(struct session *s, const struct frame_header *f, struct err 
     case FRAME_TerritoryGet:
         return serve_territory(s, f->id, e);
     default:
+        if (hub_ask_is(f->type))
+            return ask_serve(s, f, e);
         (void)err_set(e, ERR_PROTO, "%s is nothing a peer asks of a hub", frame_type_name(f->type));
         return session_refuse(s, f->id, e);
     }

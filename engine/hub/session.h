@@ -100,6 +100,8 @@ struct hub {
     struct bufpool parts, fetches;
     struct kept *kept;
     struct audit *audit;
+    struct usage *usage;
+    struct keeper *keeper;
     struct fiber_cond session_ended;
     struct territory status;
 };
@@ -222,6 +224,7 @@ struct job {
             char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
             uint64_t after;
         } history;
+        struct hub_ask ask;
     };
 };
 
@@ -371,6 +374,10 @@ void reads_tell(struct session *s);
 int readers_put(struct session *s, const struct frame_header *h, const Relais__WrapsPut *m,
                 struct err *e);
 int readers_get(struct session *s, uint32_t id, const Relais__WrapsGet *m, struct err *e);
+
+/* ---- ask.c ---- */
+
+int ask_serve(struct session *s, const struct frame_header *f, struct err *e);
 
 /* ---- territory.c ---- */
 

@@ -64,7 +64,15 @@
     X(55, Peers, peers, 0)                                                                         \
     X(56, PeerSet, peer_set, 0)                                                                    \
     X(57, PeerDone, peer_done, 0)                                                                  \
-    X(70, Leaving, leaving, 0)
+    X(70, Leaving, leaving, 0)                                                                     \
+    X(90, RetentionGet, retention_get, 0)                                                          \
+    X(91, Retention, retention, 0)                                                                 \
+    X(92, PinSet, pin_set, 0)                                                                      \
+    X(93, Pinned, pinned, 0)                                                                       \
+    X(94, UsageGet, usage_get, 0)                                                                  \
+    X(95, Usage, usage, 0)                                                                         \
+    X(96, ScrubSet, scrub_set, 0)                                                                  \
+    X(97, ScrubState, scrub_state, 0)
 
 enum frame_type {
 #define X(number, Type, snake, payload) FRAME_##Type = number,

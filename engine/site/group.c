@@ -503,6 +503,13 @@ static uint64_t pass_eta(const struct group *g)
     return (uint64_t)((double)elapsed * (double)(p->total - p->done) / (double)p->done);
 }
 
+/* What the hub refused matters until something gets across. */
+static bool is_refused(const struct group *g)
+{
+    return g->link_up && !group_held(g) && g->refused.code != ERR_OK &&
+           g->refused_at == g->chain.committed.rp;
+}
+
 static const char *state_word(const struct group *g, uint64_t lag)
 {
     if (failed_volume(g))
@@ -525,6 +532,8 @@ static const char *state_word(const struct group *g, uint64_t lag)
         return "offline";
     if (lag == 0)
         return "idle";
+    if (is_refused(g) && g->refused.code == ERR_SPACE)
+        return "hub-full";
     return g->shipping ? "shipping" : "sealed";
 }
 
@@ -586,8 +595,7 @@ static const char *error_text(const struct group *g)
         return g->progress.no_space.text;
     if (g->error.code != ERR_OK)
         return g->error.text;
-    if (g->link_up && !group_held(g) && g->refused.code != ERR_OK &&
-        g->refused_at == g->chain.committed.rp)
+    if (is_refused(g))
         return g->refused.text;
     return "";
 }

@@ -19,6 +19,8 @@
  *
  *   offline          the hub is not reachable
  *
+ *   hub-full         the hub has no room for more, or the site's quota there is reached: see error
+ *
  *   shipping         sealed RPs are on their way
  *
  *   sealed           sealed RPs wait for their turn on the link

@@ -91,8 +91,8 @@ static void a_clock_that_stands_before_the_cut_is_no_age(void **state)
 static void states_count_as_the_manual_says(void **state)
 {
     static const char *const fine[] = {"idle", "scanning", "sealed", "shipping"};
-    static const char *const behind[] = {"seeding",         "offline",  "paused",      "spool-full",
-                                         "frozen-too-long", "starting", "a-later-word"};
+    static const char *const behind[] = {"seeding",  "offline",         "paused",   "spool-full",
+                                         "hub-full", "frozen-too-long", "starting", "a-later-word"};
     (void)state;
     for (size_t i = 0; i < sizeof fine / sizeof fine[0]; i++)
         assert_int_equal(of_state(fine[i]), HEALTH_WELL);
