@@ -147,24 +147,28 @@ static int connect_one(struct caller **out, const struct client_hub *h,
     struct link *l = NULL;
     int fd, res;
     memcpy(addr.host, at->host, sizeof addr.host);
-    fd = fio_connect(&addr, CONNECT_NS);
+    /* Where there are others, one that does not answer is not waited for so long. */
+    uint64_t shorter = h->peer->addr_count > 1 ? 3 : 1;
+    fd = fio_connect(&addr, CONNECT_NS / shorter);
     if (fd < 0) {
         res = err_os(e, fd, "hub %s at %s:%u", h->peer->name, at->host, at->port);
         if (e->code != ERR_CANCELED)
             e->code = ERR_NET;
         return res < 0 ? -(int)e->code : res;
     }
-    res = link_tls_connect(&l, fd, h->tls, h->peer->name, HANDSHAKE_NS, e);
+    res = link_tls_connect(&l, fd, h->tls, h->peer->name, HANDSHAKE_NS / shorter, e);
     if (res == 0)
         res = caller_new(out, l, e);
     return res != 0 ? err_prefix(e, "hub %s at %s:%u", h->peer->name, at->host, at->port) : 0;
 }
 
-int client_hub_connect(struct caller **out, const struct client_hub *h, struct err *e)
+int client_hub_connect(struct caller **out, struct client_hub *h, struct err *e)
 {
     int res = 0;
     for (unsigned i = 0; i < h->peer->addr_count; i++) {
-        res = connect_one(out, h, &h->peer->addrs[i], e);
+        const struct config_addr *at = &h->peer->addrs[h->at];
+        h->at = (h->at + 1) % h->peer->addr_count;
+        res = connect_one(out, h, at, e);
         if (res == 0 || e->code == ERR_CANCELED)
             break;
     }

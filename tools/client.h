@@ -31,12 +31,14 @@ struct client_hub {
     struct key_secret *key;
     struct tls *tls;
     const struct config_peer *peer;
+    unsigned at; /* the address to begin with */
 };
 /* Before client_run. Errors: CONFIG, AUTH, INPUT. */
 int client_hub_open(struct client_hub *h, const struct config *c, struct err *e);
 void client_hub_close(struct client_hub *h);
-/* Tries the peer's addresses in order. Errors: NET, AUTH, PROTO. (waits) */
-int client_hub_connect(struct caller **out, const struct client_hub *h, struct err *e);
+/* Tries the peer's addresses in order, at last the one that answered before. Errors: NET, AUTH,
+ * PROTO. (waits) */
+int client_hub_connect(struct caller **out, struct client_hub *h, struct err *e);
 
 /* The key that signs what a site ships: word if not NULL, else this site's own key file, else the
  * [peer SITE] sign-key. Errors: CONFIG, saying what to add. */

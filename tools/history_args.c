@@ -168,15 +168,23 @@ static int check_known(struct history_args *h, struct err *e)
     return res;
 }
 
+static int connect_again(void *arg, struct caller **out, struct err *e)
+{
+    struct history_args *h = arg;
+    return client_hub_connect(out, &h->hub, e);
+}
+
 int history_open(struct history_args *h, struct err *e)
 {
+    struct caller *first = NULL;
     int res;
     ask_own(h);
-    res = client_hub_connect(&h->caller, &h->hub, e);
+    res = connect_again(h, &first, e);
     if (res != 0)
         return res;
+    line_init(&h->line, first, connect_again, h);
     progress_start(&h->progress, "verifying the history");
-    res = reader_open_all(&h->reader, h->caller, h->site, h->group, &h->signer, h->damage,
+    res = reader_open_all(&h->reader, &h->line, h->site, h->group, &h->signer, h->damage,
                           on_history, h, e);
     progress_end(&h->progress);
     return res == 0 ? check_known(h, e) : res;
@@ -187,9 +195,7 @@ void history_close(struct history_args *h)
     if (h->reader)
         reader_close(h->reader);
     h->reader = NULL;
-    if (h->caller)
-        caller_free(h->caller);
-    h->caller = NULL;
+    line_close(&h->line);
 }
 
 void history_free(struct history_args *h)

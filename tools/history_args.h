@@ -26,7 +26,7 @@ struct history_args {
     struct key_secret *keys[HISTORY_KEYS_MAX];
     struct key_public signer;
     struct client_hub hub;
-    struct caller *caller;
+    struct line line;
     struct reader *reader;
     struct progress progress;
     bool own_asked; /* the site's own relaisd has answered */

@@ -4,7 +4,7 @@
 
 #define IN_FLIGHT 8u /* calls of one range */
 
-int fetch_one_start(struct reader *r, struct call *call, size_t point, uint64_t off, void *buf,
+int fetch_one_start(struct reader *r, struct line_call *call, size_t point, uint64_t off, void *buf,
                     uint32_t len, struct err *e)
 {
     Relais__Fetch m;
@@ -16,18 +16,28 @@ int fetch_one_start(struct reader *r, struct call *call, size_t point, uint64_t 
     m.offset = off;
     m.length = len;
     memset(call, 0, sizeof *call);
-    call->expect = FRAME_Fetched;
-    call->payload = buf;
-    call->payload_cap = len;
-    return call_start(r->caller, call, FRAME_Fetch, &m.base, NULL, 0, e);
+    call->call.expect = FRAME_Fetched;
+    call->call.payload = buf;
+    call->call.payload_cap = len;
+    return line_start(r->line, call, FRAME_Fetch, &m.base, NULL, 0, e);
 }
 
-int fetch_one_end(struct reader *r, struct call *call, size_t point, uint64_t off, uint32_t len,
-                  struct err *e)
+int fetch_one_end(struct reader *r, struct line_call *call, size_t point, uint64_t off,
+                  uint32_t len, struct err *e)
 {
-    int rc = call_wait(call, e);
-    uint32_t came = call->payload_len;
-    call_end(call);
+    uint32_t came = 0;
+    int rc;
+    for (bool again = true; again;) {
+        void *buf = call->call.payload;
+        rc = line_wait(r->line, call, e);
+        came = call->call.payload_len;
+        again = line_again(r->line, call, rc);
+        line_end(r->line, call);
+        if (again)
+            rc = fetch_one_start(r, call, point, off, buf, len, e);
+        if (again && rc < 0)
+            break;
+    }
     if (rc == 0 && came != len)
         rc = err_set(e, ERR_PROTO, "asked for %" PRIu32 " bytes, %" PRIu32 " came", len, came);
     if (rc < 0)
@@ -39,7 +49,7 @@ int fetch_one_end(struct reader *r, struct call *call, size_t point, uint64_t of
 int fetch_range(struct reader *r, size_t point, uint64_t off, void *buf, uint32_t len,
                 struct err *e)
 {
-    struct call calls[IN_FLIGHT];
+    struct line_call calls[IN_FLIGHT];
     struct err later = ERR_INIT;
     uint8_t *at = buf;
     uint32_t sent = 0, done = 0, started = 0, ended = 0;

@@ -28,7 +28,8 @@ static void add_batch(struct grants *g, const uint8_t *reader, const uint8_t *p,
 static int fetch_batch(struct grants *g, struct reader *r, const uint8_t *reader, uint64_t *after,
                        uint8_t *buf, struct err *e)
 {
-    struct call call = {.expect = FRAME_Wraps, .payload = buf, .payload_cap = WRAPS_BATCH_MAX};
+    struct line_call call = {
+        .call = {.expect = FRAME_Wraps, .payload = buf, .payload_cap = WRAPS_BATCH_MAX}};
     Relais__WrapsGet m;
     relais__wraps_get__init(&m);
     m.site = r->site;
@@ -36,24 +37,24 @@ static int fetch_batch(struct grants *g, struct reader *r, const uint8_t *reader
     m.after = *after;
     if (reader)
         m.reader = (ProtobufCBinaryData){KEY_FP_LEN, (uint8_t *)(uintptr_t)reader};
-    int rc = call_start(r->caller, &call, FRAME_WrapsGet, &m.base, NULL, 0, e);
+    int rc = line_ask(r->line, &call, FRAME_WrapsGet, &m.base, NULL, 0, e);
     if (rc < 0)
         return rc;
-    rc = call_wait(&call, e);
-    const Relais__Wraps *reply = rc == 0 ? call.reply.wraps : NULL;
-    if (reply && reply->number == 0) {
+    const Relais__Wraps *reply = call.call.reply.wraps;
+    const uint32_t len = call.call.payload_len;
+    if (reply->number == 0) {
         *after = 0;
-    } else if (reply) {
-        if (reply->number <= *after || reply->reader.len != KEY_FP_LEN || call.payload_len == 0 ||
-            call.payload_len % WRAPS_ENTRY_LEN != 0)
+    } else {
+        if (reply->number <= *after || reply->reader.len != KEY_FP_LEN || len == 0 ||
+            len % WRAPS_ENTRY_LEN != 0)
             rc =
                 err_set(e, ERR_PROTO, "a batch of wraps that is none: number %" PRIu64 ", %u bytes",
-                        reply->number, (unsigned)call.payload_len);
+                        reply->number, (unsigned)len);
         else
-            add_batch(g, reply->reader.data, buf, call.payload_len);
+            add_batch(g, reply->reader.data, buf, len);
         *after = reply->number;
     }
-    call_end(&call);
+    line_end(r->line, &call);
     return rc;
 }
 

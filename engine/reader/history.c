@@ -78,26 +78,23 @@ static int add_point(struct reader *r, const Relais__RecoveryPoint *p, struct er
 
 static int list_page(struct reader *r, bool *more, struct err *e)
 {
-    struct call call = {.expect = FRAME_History};
+    struct line_call call = {.call = {.expect = FRAME_History}};
     Relais__HistoryGet m;
     relais__history_get__init(&m);
     m.site = r->site;
     m.group = r->group;
     m.after = r->count ? r->points[r->count - 1].rp : 0;
-    int rc = call_start(r->caller, &call, FRAME_HistoryGet, &m.base, NULL, 0, e);
+    int rc = line_ask(r->line, &call, FRAME_HistoryGet, &m.base, NULL, 0, e);
     if (rc < 0)
         return rc;
-    rc = call_wait(&call, e);
-    if (rc == 0) {
-        const Relais__History *h = call.reply.history;
-        *more = h->more;
-        if (h->more && h->n_points == 0)
-            rc = err_set(e, ERR_PROTO, "%s/%s: an empty page of history with more to come", r->site,
-                         r->group);
-        for (size_t i = 0; i < h->n_points && rc == 0; i++)
-            rc = add_point(r, h->points[i], e);
-    }
-    call_end(&call);
+    const Relais__History *h = call.call.reply.history;
+    *more = h->more;
+    if (h->more && h->n_points == 0)
+        rc = err_set(e, ERR_PROTO, "%s/%s: an empty page of history with more to come", r->site,
+                     r->group);
+    for (size_t i = 0; i < h->n_points && rc == 0; i++)
+        rc = add_point(r, h->points[i], e);
+    line_end(r->line, &call);
     return rc;
 }
 
@@ -192,7 +189,7 @@ static uint64_t manifest_place(const struct reader *r, size_t i)
     return r->points[i].file_len - DELTA_TRAILER_LEN - r->links[i].manifest_len;
 }
 
-static int fetch_manifests(struct reader *r, struct call *calls,
+static int fetch_manifests(struct reader *r, struct line_call *calls,
                            void (*progress)(void *, uint64_t, uint64_t), void *arg, struct err *e)
 {
     struct err later = ERR_INIT;
@@ -234,7 +231,7 @@ int history_load(struct reader *r, void (*progress)(void *arg, uint64_t done, ui
     if (r->count == 0)
         return err_set(e, ERR_NOENT, "%s/%s: the hub has no recovery point of such a group",
                        r->site, r->group);
-    struct call *calls = err_calloc(WINDOW, sizeof *calls);
+    struct line_call *calls = err_calloc(WINDOW, sizeof *calls);
     int rc = fetch_manifests(r, calls, progress, arg, e);
     free(calls);
     if (rc == 0 && r->damaged > 0)

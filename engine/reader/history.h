@@ -23,7 +23,8 @@ struct history_link {
 struct grants;
 
 struct reader {
-    struct caller *caller;
+    struct line *line;
+    struct line own; /* where the reader was opened on one connection */
     char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
     struct key_public signer;
     size_t count, cap;
@@ -48,9 +49,9 @@ int fetch_range(struct reader *r, size_t point, uint64_t off, void *buf, uint32_
 
 /* One request for at most PAYLOAD_MAX bytes; what it borrows must live until fetch_one_end, which
  * must follow a start that returned 0. */
-int fetch_one_start(struct reader *r, struct call *call, size_t point, uint64_t off, void *buf,
+int fetch_one_start(struct reader *r, struct line_call *call, size_t point, uint64_t off, void *buf,
                     uint32_t len, struct err *e);
-int fetch_one_end(struct reader *r, struct call *call, size_t point, uint64_t off, uint32_t len,
-                  struct err *e);
+int fetch_one_end(struct reader *r, struct line_call *call, size_t point, uint64_t off,
+                  uint32_t len, struct err *e);
 
 #endif

@@ -5,40 +5,63 @@
 #include <stdlib.h>
 #include <string.h>
 
+static struct reader *reader_new(const char *site, const char *group,
+                                 const struct key_public *signer, struct err *e)
+{
+    if (!bytes_is_name(site) || !bytes_is_name(group)) {
+        (void)err_set(e, ERR_NOENT, "%.60s/%.60s: not names of a site and a group", site, group);
+        return NULL;
+    }
+    struct reader *r = err_calloc(1, sizeof *r);
+    r->signer = *signer;
+    (void)snprintf(r->site, sizeof r->site, "%s", site);
+    (void)snprintf(r->group, sizeof r->group, "%s", group);
+    return r;
+}
+
+static int load(struct reader **out, struct reader *r,
+                void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
+                struct err *e)
+{
+    int rc = history_load(r, progress, arg, e);
+    if (rc < 0)
+        reader_close(r);
+    else
+        *out = r;
+    return rc;
+}
+
 int reader_open(struct reader **out, struct caller *c, const char *site, const char *group,
                 const struct key_public *signer,
                 void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
                 struct err *e)
 {
-    return reader_open_all(out, c, site, group, signer, NULL, progress, arg, e);
+    struct reader *r = reader_new(site, group, signer, e);
+    if (!r)
+        return -(int)e->code;
+    line_init(&r->own, c, NULL, NULL);
+    r->line = &r->own;
+    return load(out, r, progress, arg, e);
 }
 
-int reader_open_all(struct reader **out, struct caller *c, const char *site, const char *group,
+int reader_open_all(struct reader **out, struct line *l, const char *site, const char *group,
                     const struct key_public *signer, const struct reader_damage *damage,
                     void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
                     struct err *e)
 {
-    if (!bytes_is_name(site) || !bytes_is_name(group))
-        return err_set(e, ERR_NOENT, "%.60s/%.60s: not names of a site and a group", site, group);
-    struct reader *r = err_calloc(1, sizeof *r);
-    r->caller = c;
-    r->signer = *signer;
+    struct reader *r = reader_new(site, group, signer, e);
+    if (!r)
+        return -(int)e->code;
+    r->line = l;
     r->damage = damage;
-    (void)snprintf(r->site, sizeof r->site, "%s", site);
-    (void)snprintf(r->group, sizeof r->group, "%s", group);
-    int rc = history_load(r, progress, arg, e);
-    if (rc < 0) {
-        reader_close(r);
-        return rc;
-    }
-    *out = r;
-    return 0;
+    return load(out, r, progress, arg, e);
 }
 
 void reader_close(struct reader *r)
 {
     if (!r)
         return;
+    line_close(&r->own);
     for (size_t i = 0; i < r->count; i++) {
         if (r->links[i].decoded)
             manifest_free(r->links[i].decoded);

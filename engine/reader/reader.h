@@ -1,12 +1,13 @@
 /* reader.h: opens any recovery point of a group and proves it.
  *
- * Talks to a hub through a caller. Trusts nothing it says: every manifest is checked against the
- * site's signing key and chained to its parent down to RP 1, every index against its manifest,
- * every extent against its tag. All calls (wait). */
+ * Talks to a hub through a caller, or through a line, which outlives a hub of a pair. Trusts
+ * nothing it says: every manifest is checked against the site's signing key and chained to its
+ * parent down to RP 1, every index against its manifest, every extent against its tag. All calls
+ * (wait). */
 #ifndef RELAIS_READER_H
 #define RELAIS_READER_H
 
-#include "call.h"
+#include "line.h"
 #include "manifest.h"
 
 struct reader;
@@ -33,7 +34,7 @@ struct reader_damage {
     void (*tell)(void *arg, const struct err *what);
     void *arg;
 };
-int reader_open_all(struct reader **out, struct caller *c, const char *site, const char *group,
+int reader_open_all(struct reader **out, struct line *l, const char *site, const char *group,
                     const struct key_public *signer, const struct reader_damage *damage,
                     void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
                     struct err *e);

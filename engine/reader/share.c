@@ -190,7 +190,7 @@ struct granting {
 
 static int flush(struct granting *g, struct err *e)
 {
-    struct call call = {.expect = FRAME_WrapsStored};
+    struct line_call call = {.call = {.expect = FRAME_WrapsStored}};
     Relais__WrapsPut m;
     if (g->len == 0)
         return 0;
@@ -198,13 +198,11 @@ static int flush(struct granting *g, struct err *e)
     m.site = g->r->site;
     m.group = g->r->group;
     m.reader = (ProtobufCBinaryData){KEY_FP_LEN, g->fp};
-    int rc = call_start(g->r->caller, &call, FRAME_WrapsPut, &m.base, g->batch, g->len, e);
+    int rc = line_ask(g->r->line, &call, FRAME_WrapsPut, &m.base, g->batch, g->len, e);
     if (rc < 0)
         return rc;
-    rc = call_wait(&call, e);
-    call_end(&call);
-    if (rc == 0)
-        g->out->granted += g->len / WRAPS_ENTRY_LEN;
+    line_end(g->r->line, &call);
+    g->out->granted += g->len / WRAPS_ENTRY_LEN;
     g->len = 0;
     return rc;
 }

@@ -190,6 +190,65 @@ static void a_flipped_byte_anywhere_is_found_and_named_and_the_target_untouched(
     hub_run(tampered, NULL);
 }
 
+/* ---- connections that break ---- */
+
+struct breaking {
+    struct world w;
+    struct caller *last;
+    unsigned connections, refusals;
+};
+
+/* The next connection, when the hub is there. */
+static int connect_next(void *arg, struct caller **out, struct err *e)
+{
+    struct breaking *b = arg;
+    if (b->refusals > 0) {
+        b->refusals--;
+        return err_set(e, ERR_NET, "nobody there");
+    }
+    b->last = *out = client(&b->w.f, BETHUNE);
+    b->connections++;
+    return 0;
+}
+
+/* Breaks the connection whenever something came over it. */
+static void on_restored(void *arg, const struct restore_progress *p)
+{
+    struct breaking *b = arg;
+    if (p->bytes_done == 0 || b->connections > 3)
+        return;
+    link_shutdown(caller_link(b->last));
+    b->refusals = 2;
+}
+
+static void broken_off(void *arg)
+{
+    struct breaking b = {0};
+    struct key_secret *keys[] = {restore_key(BETHUNE)};
+    struct restore_options options = {
+        .keys = keys, .key_count = 1, .parallel = 1, .progress = on_restored, .arg = &b};
+    struct caller *first;
+    struct line line;
+    (void)arg;
+    world_start(&b.w);
+    MUST(connect_next(&b, &first, err));
+    line_init(&line, first, connect_next, &b);
+    MUST(reader_open_all(&b.w.r, &line, "bethune", "records", key_public(sign_key(BETHUNE)), NULL,
+                         NULL, NULL, err));
+    MUST(reader_restore(b.w.r, 3, "data", b.w.target, &options, NULL, err));
+    assert_true(b.connections > 1);
+    assert_restored(&b.w, 3);
+    reader_close(b.w.r);
+    b.w.r = NULL;
+    line_close(&line);
+    world_stop(&b.w);
+}
+static void a_restore_goes_on_over_the_next_connection(void **state)
+{
+    (void)state;
+    hub_run(broken_off, NULL);
+}
+
 /* ---- devices ---- */
 
 static bool no_devices;
@@ -229,6 +288,7 @@ static void a_block_device_is_overwritten_whole_and_no_further(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_restore_goes_on_over_the_next_connection),
         cmocka_unit_test(every_complete_point_is_restored_as_the_model_says),
         cmocka_unit_test(of_a_merged_delta_the_newest_source_wins),
         cmocka_unit_test(an_existing_target_is_left_alone_unless_forced),
