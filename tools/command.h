@@ -32,6 +32,7 @@ int cmd_mark(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_drain(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_pause(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_rate(struct command_context *ctx, int argc, char **argv, struct err *e);
+int cmd_record(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_resize(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_list(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_restore(struct command_context *ctx, int argc, char **argv, struct err *e);

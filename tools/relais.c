@@ -50,6 +50,8 @@ const struct command commands[] = {
     {"resume", cmd_pause, "ship a group again", "GROUP"},
     {"rate", cmd_rate, "how fast to ship: show it, or change it until the next start",
      "[RATE|off|schedule]"},
+    {"record", cmd_record, "list what is written to a volume, for relais-bench; no contents",
+     "GROUP/VOLUME --out FILE [--for DURATION]"},
     {"resize", cmd_resize, "tell relaisd that a volume has grown", "GROUP/VOLUME"},
     {"list", cmd_list, "list the recovery points of a group",
      "[SITE/]GROUP [--all] [--json] [--signer WORD] [--rolled-back]"},

@@ -96,7 +96,7 @@ static struct recovery recover(const struct run *r, const struct run_outage *o)
         double rpo = watch_rpo(&r->watch, s);
         if (s->t < o->begin)
             continue;
-        c.lag_most = s->lag + s->dirty > c.lag_most ? s->lag + s->dirty : c.lag_most;
+        c.lag_most = s->lag > c.lag_most ? s->lag : c.lag_most;
         c.spool_most = s->spool > c.spool_most ? s->spool : c.spool_most;
         c.rpo_most = rpo > c.rpo_most ? rpo : c.rpo_most;
         if (s->t < o->end || s->outage)
@@ -199,7 +199,7 @@ static json_t *guests_json(const struct run *r)
 
 static json_t *bytes_json(const struct run *r)
 {
-    const struct watch_sample *end = &r->watch.now;
+    const struct watch_sample *end = &r->drained;
     uint64_t written = 0, distinct = 0, changed = end->plain - r->first.plain,
              shipped = end->shipped - r->first.shipped;
     for (unsigned i = 0; i < r->scenario->workload_count; i++) {
@@ -216,7 +216,7 @@ static json_t *bytes_json(const struct run *r)
 
 static json_t *daemon_json(const struct run *r, enum wan_way w)
 {
-    const struct watch_sample *end = &r->watch.now;
+    const struct watch_sample *end = &r->drained;
     double cpu = end->use[w].cpu_s - r->first.use[w].cpu_s;
     double changed = (double)(end->plain - r->first.plain) / (double)GIB;
     double shipped = (double)(end->shipped - r->first.shipped) / (double)GIB;
@@ -229,7 +229,7 @@ static json_t *link_json(const struct run *r)
 {
     const struct watch *w = &r->watch;
     double rate = (double)r->scenario->profile.path[WAN_UPWARD].rate, busiest = NAN;
-    size_t span = (size_t)(10 * IO_S / (w->step ? w->step : 1));
+    size_t span = (size_t)(5 * IO_S / (w->step ? w->step : 1));
     json_t *stats = json_loads(r->link_stats, 0, NULL);
     for (size_t i = span; i < w->sample_count; i++) {
         const struct watch_sample *a = &w->samples[i - span], *b = &w->samples[i];
@@ -240,7 +240,7 @@ static json_t *link_json(const struct run *r)
     return json_pack("{s:o, s:o, s:o, s:o}", "mean_up_bits",
                      real(per((double)(r->load_end.up - r->first.up) * 8,
                               (double)scenario_real(r->scenario, r->scenario->duration) / 1e9)),
-                     "busiest_10s_up_bits", real(busiest), "busiest_10s_up_share",
+                     "busiest_5s_up_bits", real(busiest), "busiest_5s_up_share",
                      real(per(busiest, rate)), "emulator", stats ? stats : json_null());
 }
 

@@ -113,7 +113,7 @@ static int start_guests(struct run *r, const char *socket, bool plain, uint64_t 
     for (unsigned i = 0; i < r->scenario->workload_count; i++) {
         const struct workload_spec *w = &r->scenario->workloads[i];
         uint64_t from = begin, to = end;
-        char export[2 * NAME_MAX_LEN + 2], own[STAGE_PATH], name[NAME_MAX_LEN + 8];
+        char export[2 * NAME_MAX_LEN + 2], own[STAGE_PATH] = "", name[NAME_MAX_LEN + 8];
         (void)snprintf(export, sizeof export, "%s/%s", w->name, w->name);
         if (plain) {
             (void)snprintf(name, sizeof name, "%s.nbd", w->name);
@@ -277,6 +277,7 @@ static int drain(struct run *r)
         rc = pass(r, guest_now() + NS_PER_S / 10);
     }
     r->drained_s = (double)(guest_now() - began) / 1e9;
+    r->drained = r->watch.now;
     return rc;
 }
 

@@ -33,7 +33,8 @@ struct run {
     struct guest_counts *baseline_all;
     double seed_s;
     uint64_t seed_bytes;
-    struct watch_sample first, load_end; /* at t = 0, when the guests had stopped */
+    /* At t = 0, when the guests had stopped, when the hub had all. */
+    struct watch_sample first, load_end, drained;
     double drained_s; /* from then until the hub had all; NAN: it was not to be */
     double restore_s; /* NAN: none */
     uint64_t restored_bytes;

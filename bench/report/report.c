@@ -94,6 +94,7 @@ struct page {
     double *t; /* of the series */
     size_t count;
     struct svg_band bands[SVG_BANDS];
+    char band_names[SVG_BANDS][UNITS_TEXT + 16];
     unsigned band_count;
     double x_factor; /* seconds to the axis' unit */
     const char *x_unit;
@@ -393,10 +394,14 @@ static void open_page(struct page *g, FILE *out, const json_t *result)
     g->x_factor = last > 10 * MINUTE ? 1 / MINUTE : 1;
     g->x_unit = last > 10 * MINUTE ? "minutes of the run" : "seconds of the run";
     scale(g->t, g->count, g->x_factor);
-    json_array_foreach(json_object_get(result, "outages"), i, o) if (g->band_count < SVG_BANDS)
+    for (i = 0; i < SVG_BANDS && (o = json_array_get(json_object_get(result, "outages"), i)); i++) {
+        char length[UNITS_TEXT];
+        (void)snprintf(g->band_names[i], sizeof g->band_names[i], "outage of %s",
+                       summary_time(length, summary_number(o, "real_length_s")));
         g->bands[g->band_count++] =
-        (struct svg_band){summary_number(o, "begin_s") * g->x_factor,
-                          summary_number(o, "end_s") * g->x_factor, "outage"};
+            (struct svg_band){summary_number(o, "begin_s") * g->x_factor,
+                              summary_number(o, "end_s") * g->x_factor, g->band_names[i]};
+    }
 }
 
 static void write_page(struct page *g)

@@ -133,8 +133,11 @@ static void add_rpo(struct list *l, const json_t *result)
     (void)snprintf(s->figure, sizeof s->figure, "%s", p50);
     (void)snprintf(s->meaning, sizeof s->meaning,
                    "While the line works, half the time less than %s of work would be lost, and 99 "
-                   "%% of the time less than %s. The worst of the whole run: %s.",
-                   p50, p99, most);
+                   "%% of the time less than %s. The worst of the %s: %s.",
+                   p50, p99,
+                   summary_number(result, "scenario.compress") > 1 ? "run, with its shorter outages"
+                                                                   : "whole run",
+                   most);
 }
 
 static void add_latency(struct list *l, const json_t *result)
@@ -181,10 +184,10 @@ static void add_bytes(struct list *l, const json_t *result)
         written, summary_number(result, "bytes.wire_up") / summary_number(result, "bytes.changed"));
     s = add(l, "Use of the line");
     (void)summary_bits(rate, summary_number(result, "scenario.up.rate_bits"));
-    (void)summary_bits(busiest, summary_number(result, "link.busiest_10s_up_bits"));
+    (void)summary_bits(busiest, summary_number(result, "link.busiest_5s_up_bits"));
     (void)snprintf(s->figure, sizeof s->figure, "%.0f %%",
-                   summary_number(result, "link.busiest_10s_up_share") * 100);
-    (void)snprintf(s->meaning, sizeof s->meaning, "Of its %s up, in the busiest 10 s: %s.", rate,
+                   summary_number(result, "link.busiest_5s_up_share") * 100);
+    (void)snprintf(s->meaning, sizeof s->meaning, "Of its %s up, in the busiest 5 s: %s.", rate,
                    busiest);
 }
 

@@ -248,8 +248,7 @@ static bool is_of_scenarios(const char *section)
 static int on_line(void *arg, const char *section, const char *name, const char *value)
 {
     struct loading *l = arg;
-    return is_of_scenarios(section) ||
-           wan_profile_line(l->p, section, name, value, l->e) == 0;
+    return is_of_scenarios(section) || wan_profile_line(l->p, section, name, value, l->e) == 0;
 }
 
 int wan_profile_load(struct wan_profile *p, const char *file, struct err *e)

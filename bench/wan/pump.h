@@ -19,7 +19,8 @@ struct wan_pump {
     size_t step;                     /* next of the profile's */
     uint64_t started;                /* ns, monotonic */
     bool realtime;                   /* the kernel gives us the processor at once */
-    /* May be set before run: as if the link had no limits; no steps yet. Until it is told otherwise. */
+    /* May be set before run: as if the link had no limits; no steps yet. Until it is told
+     * otherwise. */
     bool open, hold;
     bool stop;
     int control;              /* listening socket, -1 */
@@ -41,8 +42,9 @@ int wan_pump_listen(struct wan_pump *p, const char *path, struct err *e);
  * is readable. Errors: IO. */
 int wan_pump_run(struct wan_pump *p, int signals, int until_fd, struct err *e);
 /* One request: "set KEY VALUE", "stats", "stop"; "open" (no limits), "shape" (what the profile
- * says, before its steps), "begin" (and its steps, which count from now on), "counts" (bytes that came out, up and down, and
- * the outage). The answer is text in dst: "ok", JSON, or what is wrong behind "error: ". */
+ * says, before its steps), "begin" (and its steps, which count from now on), "counts" (bytes that
+ * came out, up and down, and the outage). The answer is text in dst: "ok", JSON, or what is wrong
+ * behind "error: ". */
 void wan_pump_tell(struct wan_pump *p, const char *request, char *dst, size_t cap);
 /* The counts as one line of JSON. */
 void wan_pump_stats(const struct wan_pump *p, char *dst, size_t cap);

@@ -44,6 +44,7 @@
 #define HOT_REGIONS_MAX 2048u      /* of a volume; above it, regions cool with the next cut */
 #define SAVED_MAX       (64 * MIB) /* old content of a volume, saved before it was overwritten */
 #define SPILL_MAX       (4 * GIB)  /* more of it, in a file within the spool's budget */
+#define TAP_ENTRIES     65536u     /* requests that wait for relais record; of one volume */
 
 /* The link. */
 #define MESSAGE_MAX   (64 * KIB)  /* protobuf message */

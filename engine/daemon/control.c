@@ -226,6 +226,7 @@ union reply {
     Relais__PauseState pause_state;
     Relais__Rotated rotated;
     Relais__Resized resized;
+    Relais__Recorded recorded;
 };
 
 static int set_rate(struct site *site, const struct message *m, union reply *r, struct err *e)
@@ -251,14 +252,18 @@ static int resize(struct site *site, const struct message *m, union reply *r, st
     return site_resize(site, m->resize->group, m->resize->volume, &r->resized, e);
 }
 
+static int record(struct site *site, const struct message *m, union reply *r, struct err *e)
+{
+    return site_record(site, m->record, &r->recorded, e);
+}
+
 static const struct request {
     uint8_t type, reply;
     int (*answer)(struct site *, const struct message *, union reply *, struct err *);
 } requests[] = {
-    {FRAME_RateSet, FRAME_RateState, set_rate},
-    {FRAME_PauseSet, FRAME_PauseState, set_pause},
-    {FRAME_Rotate, FRAME_Rotated, rotate},
-    {FRAME_Resize, FRAME_Resized, resize},
+    {FRAME_RateSet, FRAME_RateState, set_rate}, {FRAME_PauseSet, FRAME_PauseState, set_pause},
+    {FRAME_Rotate, FRAME_Rotated, rotate},      {FRAME_Resize, FRAME_Resized, resize},
+    {FRAME_Record, FRAME_Recorded, record},
 };
 
 static const struct request *find_request(uint8_t type)

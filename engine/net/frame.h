@@ -72,7 +72,9 @@
     X(94, UsageGet, usage_get, 0)                                                                  \
     X(95, Usage, usage, 0)                                                                         \
     X(96, ScrubSet, scrub_set, 0)                                                                  \
-    X(97, ScrubState, scrub_state, 0)
+    X(97, ScrubState, scrub_state, 0)                                                              \
+    X(100, Record, record, 0)                                                                      \
+    X(101, Recorded, recorded, 0)
 
 enum frame_type {
 #define X(number, Type, snake, payload) FRAME_##Type = number,

@@ -4,6 +4,7 @@
 #include "log.h"
 #include "mend.h"
 #include "rest.h"
+#include "tap.h"
 #include "units.h"
 
 #include <errno.h>
@@ -145,6 +146,7 @@ void capture_close(struct capture *c)
     if (!c)
         return;
     ASSERT(!c->flights && !c->cutting);
+    tap_free(c);
     fio_close_always(c->fd);
     actlog_close(c->log);
     dirty_free(c->dirty);

@@ -40,6 +40,7 @@ struct capture {
     char unsynced[PATH_CAP]; /* the mark that is left then (mend.h) */
     bool noted;              /* it is there */
     struct capture_watch *watch;
+    struct tap *tap; /* NULL: nobody records what is written */
     /* A bit for each region: written to since the last cooling, and before. */
     uint8_t *recent, *before;
     uint64_t cooled; /* when, monotonic */

@@ -5,6 +5,7 @@
 #include "export_conn.h"
 
 #include "log.h"
+#include "tap.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -101,22 +102,27 @@ static int run(struct job *j)
     const struct request *rq = j->request;
     struct capture *v = rq->conn->volume->capture;
     unsigned flags = rq->r.flags & NBD_CMD_FLAG_FUA ? CAPTURE_FUA : 0;
-    if (j->sync || rq->r.command == NBD_CMD_FLUSH)
+    if (j->sync || rq->r.command == NBD_CMD_FLUSH) {
+        capture_note(v, TAP_FLUSH, 0, 0);
         return capture_flush(v);
+    }
     if (j->len == 0)
         return 0;
     switch (rq->r.command) {
     case NBD_CMD_READ:
         return do_read(j);
     case NBD_CMD_WRITE:
+        capture_note(v, TAP_WRITE, j->off, j->len);
         return capture_write(v, j->at, j->len, j->off, rq->in_pieces ? 0 : flags);
     case NBD_CMD_TRIM:
+        capture_note(v, TAP_TRIM, j->off, j->len);
         return capture_trim(v, j->len, j->off, flags);
     case NBD_CMD_WRITE_ZEROES:
         if (rq->r.flags & NBD_CMD_FLAG_NO_HOLE)
             flags |= CAPTURE_NO_HOLE;
         if (rq->r.flags & NBD_CMD_FLAG_FAST_ZERO)
             flags |= CAPTURE_FAST;
+        capture_note(v, TAP_ZERO, j->off, j->len);
         return capture_zero(v, j->len, j->off, flags);
     case NBD_CMD_CACHE:
         return do_cache(j);

@@ -8,6 +8,7 @@
 #include "log.h"
 #include "merger.h"
 #include "shipper.h"
+#include "tap.h"
 #include "units.h"
 
 #include <stdio.h>
@@ -305,6 +306,14 @@ static const struct volume *find_volume(const struct site *s, const char *group,
     return NULL;
 }
 
+static int no_volume(const struct site *s, const char *group, const char *volume, struct err *e)
+{
+    return err_set(e, ERR_NOENT,
+                   "site %s has no volume \"%.60s/%.60s\"; its volumes are the [volume "
+                   "GROUP/NAME] sections of %s",
+                   s->config->name, group, volume, s->config->file);
+}
+
 int site_resize(struct site *s, const char *group, const char *volume, Relais__Resized *out,
                 struct err *e)
 {
@@ -313,10 +322,7 @@ int site_resize(struct site *s, const char *group, const char *volume, Relais__R
     int res;
     relais__resized__init(out);
     if (!v)
-        return err_set(e, ERR_NOENT,
-                       "site %s has no volume \"%.60s/%.60s\"; its volumes are the [volume "
-                       "GROUP/NAME] sections of %s",
-                       s->config->name, group, volume, s->config->file);
+        return no_volume(s, group, volume, e);
     if (!v->capture) {
         res = fio_stat(v->config->path, &st);
         out->size = st.size;
@@ -327,6 +333,33 @@ int site_resize(struct site *s, const char *group, const char *volume, Relais__R
     res = capture_resize(v->capture, e);
     out->size = capture_size(v->capture);
     out->clients = export_connections(s->exports, v->capture);
+    return res;
+}
+
+int site_record(struct site *s, const Relais__Record *m, Relais__Recorded *out, struct err *e)
+{
+    const struct volume *v = find_volume(s, m->group, m->volume);
+    struct tap_taken taken = {.entries = NULL};
+    uint64_t token = m->token;
+    int res = 0;
+    relais__recorded__init(out);
+    if (!v)
+        return no_volume(s, m->group, m->volume, e);
+    if (!v->capture)
+        return err_set(e, ERR_CONFIG,
+                       "volume %s/%s is not served (source = nbd): its writes are not seen",
+                       m->group, m->volume);
+    if (token == 0)
+        res = tap_start(v->capture, &token, e);
+    if (res == 0)
+        res = tap_take(v->capture, token, &taken, e);
+    if (m->stop)
+        tap_stop(v->capture, token);
+    out->token = token;
+    out->size = capture_size(v->capture);
+    out->entries = (ProtobufCBinaryData){taken.len, (uint8_t *)(uintptr_t)taken.entries};
+    out->dropped = taken.dropped;
+    out->more = taken.more;
     return res;
 }
 

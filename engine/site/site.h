@@ -49,6 +49,10 @@ int site_rotate(struct site *s, const char *group, unsigned *count, struct err *
  * Errors: NOENT, and those of capture_resize. (waits) */
 int site_resize(struct site *s, const char *group, const char *volume, Relais__Resized *out,
                 struct err *e);
+/* Records what is written to a captured volume: begins (token 0), goes on, or stops (tap.h). What
+ * out holds lives until the next call for that volume. Errors: NOENT, CONFIG (not captured), AGAIN.
+ */
+int site_record(struct site *s, const Relais__Record *m, Relais__Recorded *out, struct err *e);
 /* Fills the site's part of the status; strings and arrays live in `arena`-like storage of the site
  * and stay valid until the next call. */
 void site_status(struct site *s, Relais__Status *out);
