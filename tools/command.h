@@ -44,6 +44,7 @@ int cmd_site(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_peers(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_retention(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_pin(struct command_context *ctx, int argc, char **argv, struct err *e);
+int cmd_scrub(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_usage(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_inspect(struct command_context *ctx, int argc, char **argv, struct err *e);
 

@@ -57,6 +57,8 @@ enum health health_status(const Relais__Status *st, int64_t now)
         h = health_worse(h, health_hub_group(st->hub_groups[i], now));
     if (st->has_site && !st->connected)
         h = health_worse(h, HEALTH_DEGRADED);
+    if (st->hub_damaged > 0)
+        h = health_worse(h, HEALTH_BROKEN);
     if (*st->hub_error)
         h = health_worse(h, HEALTH_BROKEN);
     return h;

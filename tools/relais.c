@@ -72,6 +72,8 @@ const struct command commands[] = {
     {"pin", cmd_pin, "keep a recovery point whatever the rules say", "[SITE/]GROUP@RP"},
     {"unpin", cmd_pin, "leave it to the rules again", "[SITE/]GROUP@RP"},
     {"usage", cmd_usage, "what sites have stored, and shipped per month", "[--site SITE] [--json]"},
+    {"scrub", cmd_scrub, "what the hub found when it read all that it stores",
+     "[--now] [--wait] [--json]"},
     {"inspect", cmd_inspect, "check one delta file and say what is in it",
      "FILE [--signer WORD] [--extents] [--json]"},
     {"help", cmd_help, "explain a command", "[COMMAND]"},

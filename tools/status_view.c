@@ -190,6 +190,9 @@ int status_print(const Relais__Status *st, int64_t now, struct err *e)
     int res = 0;
     if (st->has_site)
         print_site_line(st, now);
+    if (st->hub_damaged > 0)
+        (void)printf("%s: hub: %llu damaged objects: relais scrub names them\n", st->name,
+                     (unsigned long long)st->hub_damaged);
     if (st->has_hub && *st->hub_error)
         (void)printf("%s: hub, not serving: %s\n", st->name, st->hub_error);
     else if (st->has_hub)

@@ -140,7 +140,8 @@ struct config {
     uint64_t hub_memory; /* bytes of parts in flight */
     unsigned connections_max;
     struct keep keep;
-    uint64_t lock_ns; /* nothing younger goes */
+    uint64_t lock_ns;              /* nothing younger goes */
+    uint64_t scrub_ns, scrub_rate; /* 0: never; 0: no limit */
 
     struct config_peer *peers;
     unsigned peer_count;
@@ -154,9 +155,9 @@ struct config {
  * their number. On success free with config_free. */
 int config_parse(struct config **out, const char *file, const char *text, size_t len,
                  void (*report)(void *arg, int line, const char *text), void *arg, struct err *e);
-/* Reads and parses, refusing a file that others may write; then checks what it names: key files (readable, safe, of the right kind),
- * volumes (exist, size within bounds), directories (exist or can be made). check_paths false: only
- * parses, for tools that run on another machine. */
+/* Reads and parses, refusing a file that others may write; then checks what it names: key files
+ * (readable, safe, of the right kind), volumes (exist, size within bounds), directories (exist or
+ * can be made). check_paths false: only parses, for tools that run on another machine. */
 int config_load(struct config **out, const char *file, bool check_paths,
                 void (*report)(void *arg, int line, const char *text), void *arg, struct err *e);
 void config_free(struct config *c);

@@ -128,6 +128,12 @@ const struct option options[] = {
              "shorter lock, rules that keep less, and *relais unpin* take effect when as much "
              "time as this has passed: time to notice a mistake, or somebody who should not be "
              "there. *never*: nothing is locked, and everything takes effect at once."},
+    {SECTION_HUB, "scrub", OPTION_DURATION_NEVER, SITE(scrub_ns), 0, 60 * S, 3650 * 86400 * S, "7d",
+     .help = "How often all that is stored is read and held against the digests that the sites "
+             "signed. What is damaged or missing is told by *relais scrub*, the log and *relais "
+             "status*. *never*: only on *relais scrub --now*."},
+    {SECTION_HUB, "scrub-rate", OPTION_SIZE_NONE, SITE(scrub_rate), 0, 64 * KIB, TIB, "64MiB",
+     .help = "Bytes that scrubbing reads in a second."},
 
     {SECTION_PEER, "link-key", OPTION_KEYS, offsetof(struct config_peer, link_keys),
      CONFIG_WORD_MAX, offsetof(struct config_peer, link_key_count), 1, CONFIG_LINK_KEYS_MAX,

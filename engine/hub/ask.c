@@ -2,6 +2,7 @@
  * and readers over their links. Copies of the questions, so that they outlive their message. */
 #include "keeper.h"
 #include "log.h"
+#include "scrub.h"
 #include "session.h"
 #include "usage.h"
 
@@ -28,7 +29,8 @@ static int take_names(struct hub_ask *a, const char *site, const char *group, st
 
 bool hub_ask_is(uint8_t type)
 {
-    return type == FRAME_RetentionGet || type == FRAME_PinSet || type == FRAME_UsageGet;
+    return type == FRAME_RetentionGet || type == FRAME_PinSet || type == FRAME_UsageGet ||
+           type == FRAME_ScrubSet;
 }
 
 int hub_ask_take(struct hub_ask *out, uint8_t type, const struct message *m, struct err *e)
@@ -45,6 +47,10 @@ int hub_ask_take(struct hub_ask *out, uint8_t type, const struct message *m, str
         out->rp = m->pin_set->rp;
         out->flag = m->pin_set->unpin;
         return take_names(out, m->pin_set->site, m->pin_set->group, e);
+    }
+    if (type == FRAME_ScrubSet) {
+        out->flag = m->scrub_set->now;
+        return 0;
     }
     ASSERT(type == FRAME_UsageGet);
     return *m->usage_get->site ? take_names(out, m->usage_get->site, NULL, e) : 0;
@@ -241,7 +247,13 @@ int hub_ask_answer(struct hub *h, const struct hub_ask *a, const char *peer, str
         return retention(h, a, peer, l, id, e);
     if (a->type == FRAME_PinSet)
         return pin(h, a, peer, l, id, e);
-    return usage(h, a, peer, l, id, e);
+    if (a->type == FRAME_UsageGet)
+        return usage(h, a, peer, l, id, e);
+    if (a->flag && peer)
+        return err_set(e, ERR_AUTH, "scrubbing is for the hub's operator to start");
+    if (a->flag)
+        scrub_now(h->scrub);
+    return scrub_tell(h->scrub, peer, l, id, e);
 }
 
 static void ask_job(struct job *j)

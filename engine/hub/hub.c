@@ -1,5 +1,6 @@
 #include "keeper.h"
 #include "log.h"
+#include "scrub.h"
 #include "session.h"
 #include "usage.h"
 
@@ -74,6 +75,7 @@ int hub_start(struct hub **out, const struct config *config, struct store *store
                RELAIS_VERSION, addr.host[0] ? addr.host : "any address", addr.port);
     h->usage = usage_new(store);
     h->keeper = keeper_start(h);
+    h->scrub = scrub_start(h);
     h->acceptor = fiber_spawn(h->io, "hub-accept", accept_loop, h);
     log_notice("hub: listening on %s:%u", addr.host[0] ? addr.host : "any address", addr.port);
     *out = h;
@@ -90,6 +92,7 @@ int hub_status(struct hub *h, bool territory, Relais__Status *out, struct err *e
 {
     out->has_hub = true;
     out->hub_connections = h->members;
+    out->hub_damaged = scrub_damaged(h->scrub);
     out->n_hub_groups = 0;
     if (!territory)
         return 0;
@@ -154,6 +157,7 @@ void hub_stop(struct hub *h)
         h->sessions = s->next;
         session_free(s);
     }
+    scrub_stop(h->scrub);
     keeper_stop(h->keeper);
     usage_free(h->usage);
     audit_note(h->audit, TRAIL_STOP, NULL, "", ERR_OK, "in good order");

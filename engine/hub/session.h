@@ -102,6 +102,7 @@ struct hub {
     struct audit *audit;
     struct usage *usage;
     struct keeper *keeper;
+    struct scrub *scrub;
     struct fiber_cond session_ended;
     struct territory status;
 };

@@ -1,5 +1,5 @@
 # retention: rules keep what they say and no less than the lock, pins and labels hold, what is taken away holds a lock
-# longer, and a quota that is reached loses nothing and is told.
+# longer, a quota that is reached loses nothing and is told, and damage of what is stored is found and named.
 
 make_keys hub site
 make_hub site
@@ -115,3 +115,31 @@ await 45 "RP 7 at the hub" well
 cp "$dir/data" "$dir/copy"
 restore site records@7 data "$dir/out7"
 same "$dir/out7" "$dir/copy"
+
+# Scrubbing finds a damaged and a missing object, names them, and sees that they are mended.
+[ -z "${RELAIS_TEST_CEPH_CONF:-}" ] || exit 0 # objects are damaged as files here
+cli hub scrub --now --wait | grep -q '; 0 damaged' || fail "scrub of a sound store"
+mapfile -t objects < <(find "$dir/store" -type f -path '*records*' -name '*0000' -size +8k | sort)
+[ ${#objects[@]} -ge 2 ] || fail "objects of the store: ${objects[*]}"
+cp "${objects[0]}" "$dir/object"
+/usr/bin/python3 - "${objects[0]}" <<'END'
+import sys
+f = open(sys.argv[1], "r+b")
+f.seek(5000)
+b = f.read(1)
+f.seek(5000)
+f.write(bytes([b[0] ^ 1]))
+END
+mv "${objects[1]}" "$dir/object2"
+status=0; cli hub scrub --now --wait --json >"$dir/scrub" || status=$?
+[ $status -eq 2 ] || { cat "$dir/scrub"; fail "scrub of a damaged store: exit status $status"; }
+/usr/bin/python3 - "$dir/scrub" <<'END' || { cat "$dir/scrub"; fail "what scrub names"; }
+import json, sys
+s = json.load(open(sys.argv[1]))
+assert {d["is"] for d in s["damaged"]} == {"damaged", "missing"} and all(d["site"] == "site" and d["rp"] for d in s["damaged"])
+END
+status=0; cli hub status >"$dir/status" || status=$?
+[ $status -eq 2 ] && grep -q 'damaged objects' "$dir/status" || { cat "$dir/status"; fail "the status of a damaged store"; }
+cp "$dir/object" "${objects[0]}"
+mv "$dir/object2" "${objects[1]}"
+cli hub scrub --now --wait | grep -q '; 0 damaged' || fail "scrub of a mended store"

@@ -398,38 +398,6 @@ static const struct {
      "[hub] ceph-user: has no meaning with store = dir:/s; remove it, or use store = rados:POOL"},
 };
 
-static struct keep kept(const struct config *c, const char *site, const char *group, uint64_t *lock)
-{
-    struct keep k;
-    config_keep(c, site, group, &k, lock);
-    return k;
-}
-
-static void rules_of_a_group_go_before_those_of_its_site_and_those_of_the_hub(void **state)
-{
-    const uint64_t h = UINT64_C(3600000000000);
-    struct heard heard;
-    struct err e = ERR_INIT;
-    uint64_t lock;
-    struct config *c = parse(GOOD "[hub]\nstore = dir:/s\nkeep = all 48h\nlock = 30d\n"
-                                  "[peer douai]\nlink-key = " LINK2
-                                  "\nkeep = imaging: all 6h\nkeep = all 5h\nlock = never\n",
-                             &heard, &e);
-    (void)state;
-    if (!c)
-        fail_msg("%s", heard.all);
-    assert_int_equal(kept(c, "lens", "records", &lock).span[KEEP_ALL], 48 * h);
-    assert_int_equal(lock, 30 * 24 * h);
-    assert_int_equal(kept(c, "douai", "records", &lock).span[KEEP_ALL], 5 * h);
-    assert_int_equal(lock, 0);
-    assert_int_equal(kept(c, "douai", "imaging", &lock).span[KEEP_ALL], 6 * h);
-    config_free(c);
-    c = parse(GOOD "[hub]\nstore = dir:/s\n", &heard, &e);
-    assert_true(kept(c, "lens", "records", &lock).span[KEEP_ALL] == KEEP_EVER);
-    assert_int_equal(lock, 24 * h);
-    config_free(c);
-}
-
 static void each_wrong_line_says_what_would_be_right(void **state)
 {
     (void)state;
@@ -654,7 +622,6 @@ int main(void)
         cmocka_unit_test(what_is_auto_depends_on_the_volumes),
         cmocka_unit_test(what_is_not_given_stays_empty),
         cmocka_unit_test(every_option_arrives),
-        cmocka_unit_test(rules_of_a_group_go_before_those_of_its_site_and_those_of_the_hub),
         cmocka_unit_test(each_wrong_line_says_what_would_be_right),
         cmocka_unit_test(all_problems_are_told_and_the_first_is_returned),
         cmocka_unit_test(options_of_a_refused_section_bring_no_further_problems),

@@ -1,9 +1,10 @@
 /* keep: what people write of recovery points to keep is read as it is meant, or refused. */
-#include "keep.h"
+#include "config.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -120,6 +121,53 @@ static void a_join_keeps_what_either_keeps(void **state)
     assert_int_equal(c.span[KEEP_MONTHLY], 0);
 }
 
+#define LINK2 "link:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="
+
+static void ignore(void *arg, int line, const char *text)
+{
+    (void)arg;
+    (void)line;
+    (void)text;
+}
+
+static struct config *parse(const char *rest)
+{
+    char text[1024];
+    struct config *c = NULL;
+    struct err e = ERR_INIT;
+    int n = snprintf(text, sizeof text, "[site]\nname = lens\n%s", rest);
+    if (config_parse(&c, "relais.conf", text, (size_t)n, ignore, NULL, &e) < 0)
+        fail_msg("%s", e.text);
+    return c;
+}
+
+static struct keep kept(const struct config *c, const char *site, const char *group, uint64_t *lock)
+{
+    struct keep k;
+    config_keep(c, site, group, &k, lock);
+    return k;
+}
+
+static void rules_of_a_group_go_before_those_of_its_site_and_those_of_the_hub(void **state)
+{
+    const uint64_t h = UINT64_C(3600000000000);
+    uint64_t lock;
+    struct config *c = parse("[hub]\nstore = dir:/s\nkeep = all 48h\nlock = 30d\n"
+                             "[peer douai]\nlink-key = " LINK2
+                             "\nkeep = imaging: all 6h\nkeep = all 5h\nlock = never\n");
+    (void)state;
+    assert_int_equal(kept(c, "lens", "records", &lock).span[KEEP_ALL], 48 * h);
+    assert_int_equal(lock, 30 * 24 * h);
+    assert_int_equal(kept(c, "douai", "records", &lock).span[KEEP_ALL], 5 * h);
+    assert_int_equal(lock, 0);
+    assert_int_equal(kept(c, "douai", "imaging", &lock).span[KEEP_ALL], 6 * h);
+    config_free(c);
+    c = parse("[hub]\nstore = dir:/s\n");
+    assert_true(kept(c, "lens", "records", &lock).span[KEEP_ALL] == KEEP_EVER);
+    assert_int_equal(lock, 24 * h);
+    config_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +178,7 @@ int main(void)
         cmocka_unit_test(what_is_printed_reads_back_the_same),
         cmocka_unit_test(the_longest_text_fits),
         cmocka_unit_test(a_join_keeps_what_either_keeps),
+        cmocka_unit_test(rules_of_a_group_go_before_those_of_its_site_and_those_of_the_hub),
     };
     return cmocka_run_group_tests_name("keep", tests, NULL, NULL);
 }
