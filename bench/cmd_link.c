@@ -3,57 +3,18 @@
 #include "command.h"
 #include "report.h"
 #include "run.h"
+#include "scenario_args.h"
 #include "summary.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 struct options {
     struct run_options run;
     const char *json, *html;
 };
-
-/* ---- scenario files ---- */
-
-/* A name without slash or dot is that of a file that comes with relais-bench: installed, or beside
- * the sources that the build was made of. */
-static void find_scenario(char *dst, const char *name)
-{
-    static const char *const dirs[] = {RELAIS_SCENARIOS, RELAIS_SCENARIOS_SOURCE};
-    (void)snprintf(dst, PATH_MAX, "%.2000s", name);
-    if (strchr(name, '/') || strchr(name, '.'))
-        return;
-    for (size_t i = 0; i < sizeof dirs / sizeof dirs[0]; i++) {
-        (void)snprintf(dst, PATH_MAX, "%s/%.200s.conf", dirs[i], name);
-        if (access(dst, R_OK) == 0)
-            return;
-    }
-}
-
-/* SECTION.NAME=VALUE: run.duration=20s, both.rate=20mbit, workload.db.rate=1MiB. */
-static int set_by_hand(struct scenario *s, const char *text, struct err *e)
-{
-    char copy[512], section[128];
-    char *eq, *dot;
-    if (snprintf(copy, sizeof copy, "%s", text) >= (int)sizeof copy || !(eq = strchr(copy, '=')))
-        return bench_misuse("link", e, "--set %.60s: SECTION.NAME=VALUE is wanted", text);
-    *eq = '\0';
-    dot = strrchr(copy, '.');
-    if (!dot)
-        return bench_misuse("link", e, "--set %.60s: SECTION.NAME=VALUE is wanted", text);
-    *dot = '\0';
-    (void)snprintf(section, sizeof section, "%.100s", copy);
-    if (strncmp(section, "workload.", 9) == 0)
-        section[8] = ' ';
-    if (scenario_set(s, section, dot + 1, eq + 1, e) != 0)
-        return err_prefix(e, "--set %.60s", text);
-    return 0;
-}
 
 /* ---- options ---- */
 
@@ -131,20 +92,6 @@ static int parse(struct options *o, const char **sets, int *set_count, int argc,
     return 0;
 }
 
-static int load(struct scenario *s, const char *const *sets, int set_count, char *const *files,
-                struct err *e)
-{
-    char path[PATH_MAX];
-    int rc = 0;
-    for (; *files && rc == 0; files++) {
-        find_scenario(path, *files);
-        rc = scenario_load(s, path, e);
-    }
-    for (int i = 0; i < set_count && rc == 0; i++)
-        rc = set_by_hand(s, sets[i], e);
-    return rc == 0 ? scenario_complete(s, e) : rc;
-}
-
 /* ---- results ---- */
 
 static int write_json(const json_t *result, const char *path, struct err *e)
@@ -180,7 +127,7 @@ int cmd_link(int argc, char **argv, struct err *e)
     int set_count = 0, rc = parse(&o, sets, &set_count, argc, argv, e);
     scenario_init(s);
     if (rc == 0)
-        rc = load(s, sets, set_count, argv + optind, e);
+        rc = scenario_args_load(s, "link", sets, set_count, argv + optind, e);
     if (rc == 0)
         rc = bench_run(&result, s, &o.run, e);
     if (rc == 0)

@@ -24,6 +24,7 @@ int cmd_wan(int argc, char **argv, struct err *e);
 int cmd_link(int argc, char **argv, struct err *e);
 int cmd_report(int argc, char **argv, struct err *e);
 int cmd_compare(int argc, char **argv, struct err *e);
+int cmd_plan(int argc, char **argv, struct err *e);
 int cmd_micro(int argc, char **argv, struct err *e);
 
 /* USAGE, with the command's usage behind what. */

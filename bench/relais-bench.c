@@ -21,6 +21,10 @@ const struct bench_command bench_commands[] = {
      "       relais-bench wan --tell DIR set KEY VALUE | stats | stop"},
     {"micro", cmd_micro, "measure pieces of the engine beside the primitives they stand on",
      "[--json] [--repeats N] [--batch DURATION] [seal|hash|index|link|nbd]..."},
+    {"plan", cmd_plan, "say what a link will do to replication, without a run",
+     "[--check [--anyway] [--bin DIR] [--dir DIR]] [--json] [--sealed SHARE]\n"
+     "       [--set SECTION.NAME=VALUE]... SCENARIO...\n"
+     "       relais-bench plan --changes FILE [--json] [--set SECTION.NAME=VALUE]... LINK..."},
     {"compare", cmd_compare,
      "make a changed database safe over a WAN, beside restic, borg, rsync, rbd",
      "[--volume postgres|synthetic] [--size GIB] [--change SHARE] [--rounds N]\n"
