@@ -75,7 +75,7 @@ static int parse(struct options *o, const char **sets, int *set_count, int argc,
                                 c == ':' ? "%.40s needs a value" : "unknown option %.40s",
                                 argv[optind - 1]);
     }
-    if (optind == argc)
+    if (optind == argc && !(o->changes && *set_count > 0))
         return bench_misuse("plan", e, "which link? for instance: fibre-100 oltp");
     if (o->changes && o->check)
         return bench_misuse("plan", e, "--check runs a scenario; a day of --changes it cannot");

@@ -36,11 +36,11 @@ static int set_step(struct day_is *is, const char *name, const char *value, stru
     uint64_t rate;
     char rest;
     double at;
-    if (sscanf(name, "%2u:%2u%c", &h, &m, &rest) != 2 || h > 23 || m > 59)
+    if (sscanf(name, "%2uh%2u%c", &h, &m, &rest) != 2 || h > 23 || m > 59)
         return err_set(
             e, ERR_CONFIG,
             "\"%.40s\" is none of distinct, sealed, interval, spool-budget, outage, days, "
-            "and no time of day like 08:00",
+            "and no time of day like 08h00",
             name);
     at = h * 3600 + m * 60;
     if (units_parse_size(&rate, value) < 0)
@@ -133,7 +133,7 @@ int day_load(struct day_is *is, const char *file, struct err *e)
     if (line != 0)
         return err_set(e, ERR_CONFIG, "%s:%d: NAME = VALUE is wanted", file, line);
     if (is->step_count == 0)
-        return err_set(e, ERR_CONFIG, "%s: no line says how much is written, like 08:00 = 2MiB",
+        return err_set(e, ERR_CONFIG, "%s: no line says how much is written, like 08h00 = 2MiB",
                        file);
     return 0;
 }

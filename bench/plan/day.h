@@ -2,8 +2,8 @@
  * which time of day, how much of that overwrites itself, how well it compresses.
  *
  *   [changes]
- *   00:00 = 200KiB           bytes written a second, from this time of day on
- *   08:00 = 3MiB
+ *   00h00 = 200KiB           bytes written a second, from this time of day on
+ *   08h00 = 3MiB
  *   distinct = 70% 5s        of what is written in 5 s, the share that is left when each place
  *   distinct = 30% 1h        counts once; more than one: in between it falls with the logarithm
  *   sealed = 35%             of its bytes, compressed and encrypted

@@ -23,7 +23,7 @@
 #define PLAN_GROUPS    8u
 #define PLAN_SECTOR    4096.0
 #define PLAN_FIXED     2048.0 /* bytes of a delta without content: header, manifest, offer */
-#define PLAN_RECONNECT 1.0    /* s from a link's return to the connection */
+#define PLAN_RECONNECT 0.5    /* s from a link's return to the connection, on the average */
 
 struct plan_group_is {
     double interval_s;

@@ -30,7 +30,7 @@ struct replaying {
     const struct scenario *s;
     struct plan_model m;
     struct stream streams[SCENARIO_WORKLOADS];
-    double warmup;
+    double warmup, looked;
     size_t step;
     uint64_t rate;
     bool cut;
@@ -161,11 +161,13 @@ static void look_at_outages(struct replaying *p)
 
 static void go_to(struct replaying *p, double t)
 {
-    while (p->m.now + PLAN_SAMPLE_S < t) {
-        plan_advance(&p->m, p->m.now + PLAN_SAMPLE_S);
-        look_at_outages(p);
-    }
-    plan_advance(&p->m, t);
+    do {
+        plan_advance(&p->m, fmin(t, p->m.now + PLAN_SAMPLE_S));
+        if (p->m.now - p->looked >= PLAN_SAMPLE_S / 2) {
+            look_at_outages(p);
+            p->looked = p->m.now;
+        }
+    } while (p->m.now + PLAN_STEP_S <= t);
 }
 
 /* The next write of a stream, or none. */
