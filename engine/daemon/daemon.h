@@ -29,6 +29,7 @@ struct daemon {
     struct fiber *main;
     struct fiber_cond changed; /* a role came up, or failed; or stopping was asked for */
     bool stopping;
+    bool reloading;   /* the register of members is to be read again */
     struct err fatal; /* why the daemon ends by itself */
 };
 

@@ -43,7 +43,11 @@ static void on_signal(void *arg, int signo)
 {
     struct daemon *d = arg;
     if (signo == SIGHUP) {
-        log_notice("SIGHUP: the configuration is read at the start only; restart to apply changes");
+        log_notice(
+            "SIGHUP: the configuration is read at the start only; restart to apply changes%s",
+            d->hub ? ". Who has enrolled is read again" : "");
+        d->reloading = true;
+        fiber_wake_all(&d->changed);
         return;
     }
     if (d->stopping) {
@@ -104,6 +108,14 @@ static bool settled(const struct daemon *d)
            (!d->config->has_hub || d->hub || *d->hub_error);
 }
 
+static void reload(struct daemon *d)
+{
+    struct err e = ERR_INIT;
+    d->reloading = false;
+    if (d->hub && hub_reload(d->hub, &e) != 0)
+        log_error("hub: %s; nothing was changed", e.text);
+}
+
 static void run_until_stopped(struct daemon *d)
 {
     bool ready = false;
@@ -113,7 +125,9 @@ static void run_until_stopped(struct daemon *d)
             (void)sd_notify(0, "READY=1");
         }
         tell_systemd(d);
-        if (fiber_wait(&d->changed, FIBER_FOREVER) == -ECANCELED)
+        if (d->reloading)
+            reload(d);
+        else if (fiber_wait(&d->changed, FIBER_FOREVER) == -ECANCELED)
             break;
     }
     (void)sd_notify(0, "STOPPING=1");

@@ -255,11 +255,14 @@ static int answer(struct session *s, uint32_t id, const char *site, struct err *
 static void tell(const struct session *s, const struct token_offer *o)
 {
     const struct register_member *m = register_member(&s->hub->enrolled, o->site);
+    bool member = m && m->state == MEMBER_ACTIVE;
     char fp[TOKEN_FINGERPRINT];
     token_fingerprint(fp, &o->link, &o->sign);
-    log_notice(
-        "hub: %s enrolled from %s:%u, fingerprint %s: %s", o->site, s->from.host, s->from.port, fp,
-        m && m->state == MEMBER_ACTIVE ? "it is a member" : "waits for relais peers approve");
+    audit_note(s->hub->audit, TRAIL_PEER, o->site, o->site, ERR_OK,
+               "enrolled from %s:%u, fingerprint %s: %s", s->from.host, s->from.port, fp,
+               member ? "active" : "pending");
+    log_notice("hub: %s enrolled from %s:%u, fingerprint %s: %s", o->site, s->from.host,
+               s->from.port, fp, member ? "it is a member" : "waits for relais peers approve");
 }
 
 int enrol_guest(struct session *s, uint64_t until, struct err *e)
@@ -283,8 +286,9 @@ int enrol_guest(struct session *s, uint64_t until, struct err *e)
         if (why.code == ERR_CANCELED)
             (void)err_set(&why, ERR_AGAIN, "the hub is stopping; try again later");
         (void)link_refuse(s->link, f.id, &why, &sending);
-        return err_prefix(e, "enrolment of %.60s",
-                          f.type == FRAME_Enrol ? s->msg.enrol->site : "a guest");
+        audit_note(s->hub->audit, TRAIL_PEER, NULL, o.site, why.code, "enrolment from %s:%u: %s",
+                   s->from.host, s->from.port, why.text);
+        return err_prefix(e, "enrolment of %s", *o.site ? o.site : "a guest");
     }
     tell(s, &o);
     return answer(s, f.id, o.site, e);

@@ -42,6 +42,9 @@ void hub_drain(struct hub *h, uint64_t max_ns);
  * of the link; what is refused is told to it. (waits) */
 int hub_answer(struct hub *h, struct link *l, const struct frame_header *f, const struct message *m,
                struct err *e);
+/* Reads the register of members again: another hub's was copied here. Errors: those of the file;
+ * then everything stays as it was. (waits) */
+int hub_reload(struct hub *h, struct err *e);
 /* Breaks connections, waits for puts in flight, frees. (waits) */
 void hub_stop(struct hub *h);
 

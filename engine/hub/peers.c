@@ -1,5 +1,6 @@
 /* peers.c: what an admin asks of the roster over the control socket: invitations, approval,
  * revocation, who is there. */
+#include "bytes.h"
 #include "log.h"
 #include "session.h"
 
@@ -97,6 +98,8 @@ static int answer_invite(struct hub *h, struct link *l, uint32_t id, const Relai
     if (rc == 0) {
         log_notice("hub: %s is invited, for %llu s%s", m->site, (unsigned long long)m->valid_s,
                    m->approved ? ", and approved" : "");
+        audit_note(h->audit, TRAIL_PEER, NULL, m->site, ERR_OK, "invited for %llu s%s",
+                   (unsigned long long)m->valid_s, m->approved ? ", and approved" : "");
         reply.token = text;
         reply.until = until * (int64_t)IO_S;
         rc = link_send(l, FRAME_Invited, id, &reply.base, NULL, 0, e);
@@ -283,7 +286,11 @@ static int answer_set(struct hub *h, struct link *l, uint32_t id, const Relais__
     Relais__PeerDone reply;
     unsigned broken = 0, groups = 0;
     struct err store = ERR_INIT;
-    if (set(h, m, &broken, why) < 0)
+    int rc = set(h, m, &broken, why);
+    audit_note(h->audit, TRAIL_PEER, NULL, bytes_is_name(m->name) ? m->name : "", why->code,
+               "%.20s%s%s%s%s", m->action, *m->reason ? ": " : "", m->reason, rc < 0 ? ": " : "",
+               rc < 0 ? why->text : "");
+    if (rc < 0)
         return 1;
     log_notice("hub: peers %s %s%s%s", m->action, m->name, *m->reason ? ": " : "", m->reason);
     /* Only to be told: a store that is away is no reason to say that it was not done. */

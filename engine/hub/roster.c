@@ -120,6 +120,9 @@ static unsigned break_others(struct hub *h)
 
 static unsigned apply(struct hub *h)
 {
+    for (unsigned i = 0; i < h->peer_count; i++)
+        if (h->peers[i]->enrolled) /* a file that was put in the place of ours may lack it */
+            h->peers[i]->standing = STANDING_REVOKED;
     for (unsigned i = 0; i < h->enrolled.member_count; i++)
         apply_member(h, &h->enrolled.members[i]);
     apply_pins(h);
@@ -128,7 +131,7 @@ static unsigned apply(struct hub *h)
 
 /* ---- the file ---- */
 
-static int load(struct hub *h, struct err *e)
+static int load(struct hub *h, struct enrolled *out, struct err *e)
 {
     char path[CONFIG_PATH_MAX + 32];
     struct err why = ERR_INIT;
@@ -141,7 +144,7 @@ static int load(struct hub *h, struct err *e)
     if (rc == -ERR_NOENT)
         return 0; /* nobody has been invited yet */
     if (rc == 0) {
-        rc = register_parse(&h->enrolled, text, len, &why);
+        rc = register_parse(out, text, len, &why);
         if (rc < 0)
             rc = err_prefix(&why, "%s", path);
         free(text);
@@ -157,7 +160,7 @@ int roster_open(struct hub *h, struct err *e)
     for (unsigned i = 0; i < h->config->peer_count && rc == 0; i++)
         rc = add_configured(h, &h->config->peers[i], e);
     if (rc == 0)
-        rc = load(h, e);
+        rc = load(h, &h->enrolled, e);
     if (rc < 0)
         return rc;
     h->since = io_wall(h->io);
@@ -169,12 +172,36 @@ int roster_open(struct hub *h, struct err *e)
     return 0;
 }
 
+int hub_reload(struct hub *h, struct err *e)
+{
+    struct enrolled now = {NULL, NULL, NULL, 0, 0, 0};
+    unsigned broken;
+    if (fiber_lock(&h->enrolling) < 0)
+        return err_set(e, ERR_CANCELED, "the hub is stopping");
+    int rc = load(h, &now, e);
+    if (rc == 0 && h->enrolled.member_count > 0 && now.member_count == 0)
+        rc = err_set(e, ERR_NOENT, "%s/" REGISTER_FILE " names nobody any more",
+                     h->config->state_dir);
+    if (rc == 0) {
+        register_free(&h->enrolled);
+        h->enrolled = now;
+        broken = apply(h);
+        log_notice("hub: %u members have enrolled; %u connections were broken", now.member_count,
+                   broken);
+    }
+    fiber_unlock(&h->enrolling);
+    return rc;
+}
+
 void roster_free(struct hub *h)
 {
     tls_welcome_guests(h->tls, false);
     register_free(&h->enrolled);
-    for (unsigned i = 0; i < h->peer_count; i++)
+    for (unsigned i = 0; i < h->peer_count; i++) {
+        if (h->peers[i]->enrolled)
+            tls_unpin(h->tls, h->peers[i]->config.name);
         free(h->peers[i]);
+    }
     free(h->peers);
 }
 

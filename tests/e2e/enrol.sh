@@ -180,6 +180,26 @@ mark bethune records again
 restored bethune latest
 cli bethune list records | grep -q first || fail "the history before the new key is gone"
 
+# ---- another hub's register, read again ----
+
+cp -p "$dir/hub/state/enrolled.json" "$dir/kept.json"
+sed -i 's/"state": "active"/"state": "pending"/' "$dir/hub/state/enrolled.json"
+kill -HUP "${pid[hub]}"
+await 5 "the register to be read again" is douai pending
+cp -p "$dir/kept.json" "$dir/hub/state/enrolled.json"
+kill -HUP "${pid[hub]}"
+await 5 "the register as it was" is douai active
+echo '{' >"$dir/hub/state/enrolled.json"
+kill -HUP "${pid[hub]}"
+await 5 "the hub to say what is wrong with it" grep -q 'enrolled.json: line .*nothing was changed' "$dir/hub/log"
+is douai active || fail "a register that is no good was believed"
+refused 78 'enrolled.json: line' cli hub config check
+cp -p "$dir/kept.json" "$dir/hub/state/enrolled.json"
+
+# ---- the audit log ----
+
+await 5 "the revocation in the audit log" grep -rqa 'revoke: server stolen' "$dir/hub-store"
+
 # ---- files that others may write ----
 
 chmod 666 "$dir/hub/relais.conf"

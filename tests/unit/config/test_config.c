@@ -604,6 +604,37 @@ static void a_directory_that_cannot_be_made_is_refused(void **state)
     (void)unlink(put("a", "", 0600));
 }
 
+/* It names commands that the daemon runs. Tools that only read it need not care. */
+static void a_file_that_others_may_write_is_refused(void **state)
+{
+    static const mode_t bad[] = {0666, 0664, 0646};
+    struct config *c = NULL;
+    struct heard h;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct err e = ERR_INIT;
+        const char *file = conf_for("vol");
+        assert_int_equal(chmod(file, bad[i]), 0);
+        assert_int_equal(config_load(&c, file, true, NULL, NULL, &e), -(int)ERR_CONFIG);
+        assert_non_null(strstr(e.text, "may be written by others"));
+        assert_non_null(strstr(e.text, "chmod go-w"));
+        assert_int_equal(config_load(&c, file, false, NULL, NULL, &e), 0);
+        config_free(c);
+        assert_int_equal(chmod(file, 0644), 0);
+    }
+    c = load("vol", true, &h);
+    assert_non_null(c);
+    config_free(c);
+    if (geteuid() == 0) {
+        struct err e = ERR_INIT;
+        const char *file = conf_for("vol");
+        assert_int_equal(chown(file, 65534, (gid_t)-1), 0);
+        assert_int_equal(config_load(&c, file, true, NULL, NULL, &e), -(int)ERR_CONFIG);
+        assert_non_null(strstr(e.text, "belongs to user 65534"));
+        assert_int_equal(chown(file, 0, (gid_t)-1), 0);
+    }
+}
+
 static void a_file_that_is_not_there_is_a_config_error(void **state)
 {
     struct config *c = NULL;
@@ -632,6 +663,7 @@ int main(void)
         cmocka_unit_test(an_unsafe_or_wrong_key_file_is_refused),
         cmocka_unit_test(a_volume_that_is_no_raw_image_is_refused),
         cmocka_unit_test(a_directory_that_cannot_be_made_is_refused),
+        cmocka_unit_test(a_file_that_others_may_write_is_refused),
         cmocka_unit_test(a_file_that_is_not_there_is_a_config_error),
     };
     return cmocka_run_group_tests(tests, paths_setup, paths_teardown);
