@@ -607,14 +607,14 @@ static void a_directory_that_cannot_be_made_is_refused(void **state)
 /* It names commands that the daemon runs. Tools that only read it need not care. */
 static void a_file_that_others_may_write_is_refused(void **state)
 {
-    static const mode_t bad[] = {0666, 0664, 0646};
+    static const mode_t modes[] = {0666, 0664, 0646};
     struct config *c = NULL;
     struct heard h;
     (void)state;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         struct err e = ERR_INIT;
         const char *file = conf_for("vol");
-        assert_int_equal(chmod(file, bad[i]), 0);
+        assert_int_equal(chmod(file, modes[i]), 0);
         assert_int_equal(config_load(&c, file, true, NULL, NULL, &e), -(int)ERR_CONFIG);
         assert_non_null(strstr(e.text, "may be written by others"));
         assert_non_null(strstr(e.text, "chmod go-w"));
