@@ -18,7 +18,7 @@ struct options {
 
 /* ---- options ---- */
 
-enum { BIN = 1, DIR_, JSON, HTML, ANYWAY, QUIET, KEEP, SET, POOL, CEPH_CONF, CEPH_USER, CEPH_KEY };
+enum { BIN = 1, DIR_, JSON, HTML, ANYWAY, QUIET, KEEP, SET };
 
 static const struct option long_options[] = {{"bin", required_argument, NULL, BIN},
                                              {"dir", required_argument, NULL, DIR_},
@@ -28,10 +28,6 @@ static const struct option long_options[] = {{"bin", required_argument, NULL, BI
                                              {"quiet", no_argument, NULL, QUIET},
                                              {"keep", no_argument, NULL, KEEP},
                                              {"set", required_argument, NULL, SET},
-                                             {"pool", required_argument, NULL, POOL},
-                                             {"ceph-conf", required_argument, NULL, CEPH_CONF},
-                                             {"ceph-user", required_argument, NULL, CEPH_USER},
-                                             {"ceph-keyring", required_argument, NULL, CEPH_KEY},
                                              {NULL, 0, NULL, 0}};
 
 static bool take(struct options *o, int c)
@@ -55,18 +51,6 @@ static bool take(struct options *o, int c)
         return o->run.quiet = true;
     case KEEP:
         return o->run.keep = true;
-    case POOL:
-        o->run.daemons.pool = optarg;
-        return true;
-    case CEPH_CONF:
-        o->run.daemons.ceph_conf = optarg;
-        return true;
-    case CEPH_USER:
-        o->run.daemons.ceph_user = optarg;
-        return true;
-    case CEPH_KEY:
-        o->run.daemons.ceph_keyring = optarg;
-        return true;
     default:
         return false;
     }

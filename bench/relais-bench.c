@@ -11,8 +11,7 @@ const struct bench_command bench_commands[] = {
     {"link", cmd_link,
      "run relais over an emulated link while guests write, and say what comes of it",
      "[--json FILE] [--report FILE] [--set SECTION.NAME=VALUE]... [--anyway] [--quiet] [--keep]\n"
-     "       [--bin DIR] [--dir DIR] [--pool POOL [--ceph-conf FILE] [--ceph-user NAME]\n"
-     "       [--ceph-keyring FILE]] SCENARIO..."},
+     "       [--bin DIR] [--dir DIR] SCENARIO..."},
     {"report", cmd_report, "make one HTML file of what link measured", "RESULT.json >report.html"},
     {"wan", cmd_wan, "emulate a WAN link between two network namespaces",
      "[--dir DIR] [--set KEY=VALUE]... [--no-offload] PROFILE [-- COMMAND...]\n"

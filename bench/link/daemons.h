@@ -6,7 +6,9 @@
 #include "scenario.h"
 #include "stage.h"
 
-/* Where the programs are, and where the hub stores. */
+/* Where the programs are, and where the hub stores. A pool of Ceph must be reachable from the hub's
+ * end of the link, which has no network but that link: relais-bench link therefore offers none yet.
+ */
 struct daemons_how {
     const char *bin;  /* directory of relaisd and relais; NULL: see daemons_find */
     const char *pool; /* of Ceph; NULL: a directory on the stage */
