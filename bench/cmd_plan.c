@@ -102,7 +102,7 @@ static int plan_day(const struct options *o, const struct scenario *s, struct er
     const struct wan_path *up = &s->profile.path[WAN_UPWARD],
                           *down = &s->profile.path[WAN_DOWNWARD];
     double rtt = (double)(up->delay + down->delay) / 1e9, capacity, interval;
-    struct day_is is;
+    struct day_is is = {0};
     struct day d;
     int rc = day_load(&is, o->changes, e);
     if (rc < 0)
