@@ -24,6 +24,7 @@ struct command {
 extern const struct command commands[];
 extern const size_t command_count;
 
+int cmd_audit(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_keygen(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_escrow(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_config(struct command_context *ctx, int argc, char **argv, struct err *e);

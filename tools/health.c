@@ -59,7 +59,7 @@ enum health health_status(const Relais__Status *st, int64_t now)
         h = health_worse(h, HEALTH_DEGRADED);
     if (st->hub_damaged > 0)
         h = health_worse(h, HEALTH_BROKEN);
-    if (*st->hub_error)
+    if (*st->hub_error || *st->audit_error)
         h = health_worse(h, HEALTH_BROKEN);
     return h;
 }

@@ -66,6 +66,9 @@ const struct command commands[] = {
      "list [SITE/]GROUP [--signer WORD]\n"
      "       relais readers grant [SITE/]GROUP --to WORD --key FILE [--key FILE]... [--signer "
      "WORD]"},
+    {"audit", cmd_audit, "what the hub remembers of who did what; whether that was changed",
+     "[--since TIME] [--peer NAME] [--kind KIND] [--follow] [--json]\n"
+     "       relais audit verify [--witness NUMBER:DIGEST]"},
     {"rotate", cmd_rotate, "seal with a new data key from now on", "[GROUP]"},
     {"retention", cmd_retention, "which recovery points stay at the hub, and why",
      "[--site SITE] [--group GROUP] [--dry-run | --now] [--json]"},

@@ -107,7 +107,7 @@ int status_print_json(const Relais__Status *st, int64_t now, struct err *e)
     if (!bad)
         root = json_pack(
             "{s:s, s:s, s:s, s:f, s:b, s:b, s:s, s:b, s:o, s:s, s:s, s:I, s:I, s:I, s:I, "
-            "s:I, s:O, s:O}",
+            "s:I, s:O, s:O, s:s}",
             "name", st->name, "software", st->software, "health",
             health_word(health_status(st, now)), "uptime", (double)st->uptime_ns / 1e9, "site",
             (int)st->has_site, "is_hub", (int)st->has_hub, "hub", st->hub, "connected",
@@ -116,7 +116,7 @@ int status_print_json(const Relais__Status *st, int64_t now, struct err *e)
             "hub_error", st->hub_error, "link_rate", (json_int_t)st->link_rate, "spool_used",
             (json_int_t)st->spool_used, "spool_budget", (json_int_t)st->spool_budget,
             "hub_connections", (json_int_t)st->hub_connections, "memory", (json_int_t)st->memory,
-            "groups", groups, "territory", territory);
+            "groups", groups, "territory", territory, "audit_error", st->audit_error);
     if (root && add_site_steering(root, st) != 0) {
         json_decref(root);
         root = NULL;

@@ -193,6 +193,8 @@ int status_print(const Relais__Status *st, int64_t now, struct err *e)
     if (st->hub_damaged > 0)
         (void)printf("%s: hub: %llu damaged objects: relais scrub names them\n", st->name,
                      (unsigned long long)st->hub_damaged);
+    if (*st->audit_error)
+        (void)printf("%s: %s\n", st->name, st->audit_error);
     if (st->has_hub && *st->hub_error)
         (void)printf("%s: hub, not serving: %s\n", st->name, st->hub_error);
     else if (st->has_hub)

@@ -1,5 +1,6 @@
 #include "control.h"
 
+#include "audit.h"
 #include "log.h"
 
 #include <errno.h>
@@ -305,6 +306,36 @@ static int ask_hub(struct session *s, const struct frame_header *h, const struct
     return link_refuse(s->link, h->id, &why, e);
 }
 
+/* ---- the hub's audit log ---- */
+
+static int read_audit(struct daemon *d, const Relais__AuditGet *m, struct audit_page *page,
+                      struct err *e)
+{
+    if (!d->config->has_hub)
+        return err_set(e, ERR_NOENT, "%s is not a hub: ask %s", d->config->name, d->config->hub);
+    if (!d->hub)
+        return err_set(e, ERR_AGAIN, "the hub does not serve yet: %s",
+                       *d->hub_error ? d->hub_error : "it is starting");
+    return hub_audit(d->hub, m->after, m->since, page, e);
+}
+
+static int send_audit(struct session *s, uint32_t id, const Relais__AuditGet *m, struct err *e)
+{
+    struct audit_page page = {.bytes = err_malloc(PAYLOAD_MAX)};
+    struct err why = ERR_INIT;
+    Relais__AuditEntries reply;
+    int res = read_audit(s->control->daemon, m, &page, &why);
+    relais__audit_entries__init(&reply);
+    reply.first = page.first;
+    reply.end = page.end.seq;
+    reply.digest = (ProtobufCBinaryData){DIGEST_LEN, page.end.link.b};
+    res = res != 0
+              ? link_refuse(s->link, id, &why, e)
+              : link_send(s->link, FRAME_AuditEntries, id, &reply.base, page.bytes, page.len, e);
+    free(page.bytes);
+    return res;
+}
+
 /* ---- connections ---- */
 
 static int greet(struct session *s, struct message *m, struct err *e)
@@ -345,6 +376,8 @@ static int serve(struct session *s, struct message *m, struct err *e)
             res = link_answer_ping(s->link, &h, m, e);
         } else if (h.type == FRAME_StatusGet) {
             res = send_status(s, h.id, m->status_get->territory, e);
+        } else if (h.type == FRAME_AuditGet) {
+            res = send_audit(s, h.id, m->audit_get, e);
         } else if (h.type == FRAME_MarkSet) {
             res = start_mark(s, h.id, m->mark_set, e);
         } else if (h.type == FRAME_Invite || h.type == FRAME_PeersGet || h.type == FRAME_PeerSet) {

@@ -146,6 +146,91 @@ int trail_batch_next(struct trail_record *out, struct bytes_in *b, struct err *e
     return 1;
 }
 
+/* One entry of a page: its digest, and itself when it is shown. */
+static int take_sent(struct bytes_in *b, struct trail_record *r, struct digest *digest, bool *shown,
+                     struct err *e)
+{
+    bytes_get(b, r->before.b, DIGEST_LEN);
+    uint8_t form = bytes_get_u8(b);
+    *shown = form == 1;
+    if (*shown) {
+        r->len = bytes_get_u16(b);
+        r->body = bytes_view(b, r->len);
+        if (r->body)
+            digest_of(digest, r->body, r->len);
+    } else {
+        bytes_get(b, digest->b, DIGEST_LEN);
+    }
+    if (bytes_bad(b) || form > 1 || (*shown && (r->len == 0 || r->len > TRAIL_BODY_MAX)))
+        return err_set(e, ERR_PROTO, "the entries of the audit log came cut short");
+    return 0;
+}
+
+static int check_shown(struct trail_entry *entry, const struct trail_record *r, uint64_t seq,
+                       struct err *e)
+{
+    if (trail_decode(entry, r->body, r->len, e) < 0) {
+        e->code = ERR_CHAIN;
+        return err_prefix(e, "entry %" PRIu64, seq);
+    }
+    if (entry->seq != seq)
+        return err_set(e, ERR_CHAIN, "entry %" PRIu64 " stands where entry %" PRIu64 " was due",
+                       entry->seq, seq);
+    return 0;
+}
+
+static int follow_one(struct trail_walk *w, struct bytes_in *b, struct err *e)
+{
+    struct trail_record r;
+    struct trail_entry entry;
+    struct digest digest;
+    uint64_t seq = w->end.seq + 1;
+    bool shown;
+    int rc = take_sent(b, &r, &digest, &shown, e);
+    if (rc < 0)
+        return rc;
+    if (!digest_equal(&r.before, &w->end.link))
+        return err_set(e, ERR_CHAIN,
+                       "entry %" PRIu64 " is not the one that entry %" PRIu64
+                       " was written after: it was changed, or entries were taken out or put in",
+                       w->end.seq, seq);
+    rc = shown ? check_shown(&entry, &r, seq, e) : 0;
+    if (rc < 0)
+        return rc;
+    trail_link_digest(&w->end.link, &r.before, &digest);
+    w->end.seq = seq;
+    if (w->known && w->known->seq == seq && !digest_equal(&w->known->link, &w->end.link))
+        return err_set(e, ERR_CHAIN,
+                       "entry %" PRIu64 ", or one before it, is not the one that was there when it "
+                       "was told: the log was written anew since",
+                       seq);
+    return shown && w->visit ? w->visit(w->arg, &entry) : 0;
+}
+
+int trail_follow(struct trail_walk *w, const void *page, size_t len, struct err *e)
+{
+    struct bytes_in b = bytes_in(page, len);
+    int rc = 0;
+    while (rc == 0 && bytes_left(&b) > 0)
+        rc = follow_one(w, &b, e);
+    return rc;
+}
+
+int trail_check_end(const struct trail_end *end, const struct trail_end *said, struct err *e)
+{
+    if (end->seq != said->seq)
+        return err_set(e, ERR_CHAIN,
+                       "the log ends with entry %" PRIu64
+                       ", where the newest is said to be %" PRIu64,
+                       end->seq, said->seq);
+    if (!digest_equal(&end->link, &said->link))
+        return err_set(e, ERR_CHAIN,
+                       "entry %" PRIu64
+                       " is not the one that the end of the log stands for: it was changed",
+                       end->seq);
+    return 0;
+}
+
 bool trail_concerns(const struct trail_entry *entry, const char *peer)
 {
     size_t n = strlen(peer);

@@ -86,6 +86,30 @@ int trail_batch_open(struct bytes_in *out, const void *batch, size_t len, struct
 /* 1 and the next, 0 at the end. Errors: CORRUPT. */
 int trail_batch_next(struct trail_record *out, struct bytes_in *b, struct err *e);
 
+/* How far somebody has followed a log: from nothing, or from what it was told before. */
+struct trail_end {
+    uint64_t seq;
+    struct digest link;
+};
+
+/* Follows a log from `end` on, which moves along. */
+struct trail_walk {
+    struct trail_end end;
+    const struct trail_end *known; /* what was told before, to be met on the way; or NULL */
+    /* Sees the entries that may be seen; what it returns but 0 ends the walk. Or NULL. */
+    int (*visit)(void *arg, const struct trail_entry *entry);
+    void *arg;
+};
+
+/* The form in which entries are sent, one after the other:
+ *   link before (32), 0x01, length of the body u16, body     what may be seen
+ *   link before (32), 0x00, SHA-256 of the body              what not
+ * Checks that each continues the one before. Errors: CHAIN, naming the first entry that does
+ * not fit; PROTO (not this form). */
+int trail_follow(struct trail_walk *w, const void *page, size_t len, struct err *e);
+/* What is said to be the log's newest entry is the one that was come to. */
+int trail_check_end(const struct trail_end *end, const struct trail_end *said, struct err *e);
+
 /* What may be shown to a member: what it did itself, and what was done with its own data. */
 bool trail_concerns(const struct trail_entry *entry, const char *peer);
 

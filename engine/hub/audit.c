@@ -411,16 +411,6 @@ void audit_stop(struct audit *a)
 
 /* ---- reading ---- */
 
-int audit_head(struct audit *a, uint64_t *seq, struct digest *link, struct err *e)
-{
-    struct store_head raw;
-    struct batch b;
-    int rc = newest(a, &raw, &b, e);
-    *seq = b.last;
-    *link = b.link;
-    return rc < 0 ? err_prefix(e, "audit log of %s", a->hub) : 0;
-}
-
 static void put_record(struct audit_page *p, const struct trail_record *r, bool shown)
 {
     uint8_t *at = p->bytes + p->len;
@@ -454,7 +444,7 @@ static int put_batch(struct audit_page *p, const struct batch *b, const void *ob
         struct err ignored = ERR_INIT;
         if (seq <= after)
             continue;
-        *room = p->len + 1 + TRAIL_RECORD_MAX <= sizeof p->bytes;
+        *room = p->len + 1 + TRAIL_RECORD_MAX <= PAYLOAD_MAX;
         if (!*room)
             return 0;
         /* What cannot be read is shown to those only who see all: they find out. */
@@ -496,10 +486,11 @@ int audit_read(struct audit *a, uint64_t after, int64_t since, const char *viewe
     bool room = true;
     out->first = 0;
     out->count = out->len = 0;
-    int rc = audit_head(a, &out->head_seq, &out->head_link, e);
-    while (rc == 0 && room && n == PAGE && at < out->head_seq) {
+    int rc = newest(a, &raw[0], &b, e);
+    out->end = (struct trail_end){b.last, b.link};
+    while (rc == 0 && room && n == PAGE && at < out->end.seq) {
         rc = a->store->ops->catalog(a->store, a->hub, a->log, at, raw, PAGE, &n, e);
-        for (uint32_t i = 0; rc == 0 && room && i < n && raw[i].rp <= out->head_seq; i++) {
+        for (uint32_t i = 0; rc == 0 && room && i < n && raw[i].rp <= out->end.seq; i++) {
             rc = decode_head(&b, &raw[i], e);
             if (rc == 0 && (b.newest >= since || out->count > 0))
                 rc = read_batch(a, &b, after, viewer, out, &room, e);

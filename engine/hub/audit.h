@@ -42,20 +42,14 @@ void audit_stop(struct audit *a);
 void audit_note(struct audit *a, enum trail_kind kind, const char *peer, const char *subject,
                 enum err_code outcome, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 
-/* Where the log stands: the newest entry that is durable, and its link. seq 0: there is none.
- * (waits) */
-int audit_head(struct audit *a, uint64_t *seq, struct digest *link, struct err *e);
-
-/* The page of the log that follows entry `after`, in the form in which it is sent: records of
- *   link before (32), 0x01, length of the body u16, body       what the viewer may see
- *   link before (32), 0x00, SHA-256 of the body                what not
- * viewer NULL sees all. Batches that ended before `since` are left out at the beginning. */
+/* The page of the log that follows entry `after`, in the form in which it is sent (trail_follow).
+ * viewer: who may see only what concerns it; NULL sees all. Batches that ended before `since` are
+ * left out at the beginning. after UINT64_MAX: only where the log ends. */
 struct audit_page {
     uint64_t first; /* number of its first entry; 0: it is empty */
     uint32_t count, len;
-    uint64_t head_seq; /* of the log when it was read */
-    struct digest head_link;
-    uint8_t bytes[PAYLOAD_MAX];
+    struct trail_end end; /* of the log when it was read */
+    uint8_t *bytes;       /* PAYLOAD_MAX, the caller's */
 };
 /* Errors: CORRUPT, IO, AGAIN. (waits) */
 int audit_read(struct audit *a, uint64_t after, int64_t since, const char *viewer,

@@ -113,6 +113,11 @@ int hub_status(struct hub *h, bool territory, Relais__Status *out, struct err *e
     return 0;
 }
 
+int hub_audit(struct hub *h, uint64_t after, int64_t since, struct audit_page *out, struct err *e)
+{
+    return audit_read(h->audit, after, since, NULL, out, e);
+}
+
 /* So that whoever comes is sent to the next address by our kernel, at once. */
 static void stop_listening(struct hub *h)
 {

@@ -45,6 +45,10 @@ int hub_answer(struct hub *h, struct link *l, const struct frame_header *f, cons
 /* Reads the register of members again: another hub's was copied here. Errors: those of the file;
  * then everything stays as it was. (waits) */
 int hub_reload(struct hub *h, struct err *e);
+/* The audit log, for the control socket: whoever may use that sees all of it. Same as audit_read.
+ * (waits) */
+struct audit_page;
+int hub_audit(struct hub *h, uint64_t after, int64_t since, struct audit_page *out, struct err *e);
 /* Breaks connections, waits for puts in flight, frees. (waits) */
 void hub_stop(struct hub *h);
 

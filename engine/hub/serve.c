@@ -239,3 +239,40 @@ int serve_territory(struct session *s, uint32_t id, struct err *e)
     struct job j = {.run = territory_job, .id = id};
     return session_spawn(s, &j, e);
 }
+
+/* ---- the audit log ---- */
+
+static int audit(struct job *j, struct err *e)
+{
+    struct session *s = j->s;
+    struct audit_page page = {.bytes = bufpool_take(&s->hub->fetches)};
+    Relais__AuditEntries reply = RELAIS__AUDIT_ENTRIES__INIT;
+    if (!page.bytes)
+        return err_set(e, ERR_CANCELED, "the hub is stopping");
+    int rc = audit_read(s->hub->audit, j->audit.after, j->audit.since, s->peer, &page, e);
+    if (rc == 0) {
+        reply.first = page.first;
+        reply.end = page.end.seq;
+        reply.digest = (ProtobufCBinaryData){DIGEST_LEN, page.end.link.b};
+        rc = link_send(s->link, FRAME_AuditEntries, j->id, &reply.base, page.bytes, page.len, e);
+    }
+    bufpool_give(&s->hub->fetches, page.bytes);
+    return rc;
+}
+
+static void audit_job(struct job *j)
+{
+    struct err e = ERR_INIT;
+    int rc = audit(j, &e);
+    end_job(j, rc, j->s->peer, "", &e);
+}
+
+/* A peer sees what it did and what was done with its data; of the rest enough to follow the chain.
+ */
+int serve_audit(struct session *s, uint32_t id, const Relais__AuditGet *m, struct err *e)
+{
+    struct job j = {.run = audit_job, .id = id};
+    j.audit.after = m->after;
+    j.audit.since = m->since;
+    return session_spawn(s, &j, e);
+}

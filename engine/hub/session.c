@@ -223,6 +223,8 @@ static int dispatch(struct session *s, const struct frame_header *f, struct err 
         return readers_put(s, f, m->wraps_put, e);
     case FRAME_WrapsGet:
         return readers_get(s, f->id, m->wraps_get, e);
+    case FRAME_AuditGet:
+        return serve_audit(s, f->id, m->audit_get, e);
     case FRAME_TerritoryGet:
         return serve_territory(s, f->id, e);
     default:

@@ -226,6 +226,10 @@ struct job {
             uint64_t after;
         } history;
         struct hub_ask ask;
+        struct {
+            uint64_t after;
+            int64_t since;
+        } audit;
     };
 };
 
@@ -354,6 +358,7 @@ int commit_ask(struct session *s, uint32_t id, const Relais__Commit *m, struct e
 int serve_history(struct session *s, uint32_t id, const Relais__HistoryGet *m, struct err *e);
 int serve_fetch(struct session *s, uint32_t id, const Relais__Fetch *m, struct err *e);
 int serve_territory(struct session *s, uint32_t id, struct err *e);
+int serve_audit(struct session *s, uint32_t id, const Relais__AuditGet *m, struct err *e);
 /* Reads a range of a committed delta's file from its objects. (waits) */
 int hub_read(struct hub *h, const char *site, const char *group, const struct catalog_entry *entry,
              uint64_t off, void *buf, uint32_t len, struct err *e);

@@ -64,6 +64,8 @@
     X(55, Peers, peers, 0)                                                                         \
     X(56, PeerSet, peer_set, 0)                                                                    \
     X(57, PeerDone, peer_done, 0)                                                                  \
+    X(60, AuditGet, audit_get, 0)                                                                  \
+    X(61, AuditEntries, audit_entries, 1)                                                          \
     X(70, Leaving, leaving, 0)                                                                     \
     X(90, RetentionGet, retention_get, 0)                                                          \
     X(91, Retention, retention, 0)                                                                 \

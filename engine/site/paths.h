@@ -9,6 +9,7 @@
  *   STATE/GROUP/scanned             how far the hash indexes can be trusted (scanned.h)
  *   STATE/GROUP/paused              relais pause: nothing is shipped (group.h)
  *   STATE/GROUP/frozen              the thaw command is due (freeze.h)
+ *   STATE/HUB.audit                 how far its audit log was followed (witness.h)
  *   STATE/GROUP/VOLUME.index        hashes of a scanned volume's sectors (hashindex.h)
  *   STATE/GROUP/VOLUME.log          activity log of a captured volume (actlog.h)
  *   STATE/GROUP/VOLUME.unsynced     a sync of it failed (mend.h)

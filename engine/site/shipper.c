@@ -32,6 +32,12 @@ static void passenger_fiber(void *arg)
     fiber_wake_all(&p->shipper->news);
 }
 
+static void witness_fiber(void *arg)
+{
+    struct shipper *s = arg;
+    witness_ride(&s->witness, s->caller);
+}
+
 /* An address that does not answer keeps from trying the next; when none did, it may be the line
  * that is slow. */
 static uint64_t handshake_ns(const struct shipper *s)
@@ -171,6 +177,7 @@ static uint64_t ride(struct shipper *s)
         riders[i] = (struct passenger){.shipper = s, .group = s->groups[i]};
         riders[i].fiber = fiber_spawn(io, "ship", passenger_fiber, &riders[i]);
     }
+    struct fiber *witness = fiber_spawn(io, "witness", witness_fiber, s);
     while (!s->stopping && caller_broken(s->caller, &e) == 0) {
         sample(s);
         if (caller_leaving(s->caller))
@@ -183,6 +190,8 @@ static uint64_t ride(struct shipper *s)
         fiber_cancel(riders[i].fiber);
     for (size_t i = 0; i < s->count; i++)
         fiber_join(riders[i].fiber);
+    fiber_cancel(witness);
+    fiber_join(witness);
     if (homing) {
         s->departing = true;
         fiber_cancel(homing);
@@ -255,11 +264,13 @@ static void shipper_fiber(void *arg)
 }
 
 void shipper_start(struct shipper *s, const struct config_peer *hub, struct tls *tls,
-                   struct group **groups, size_t count, unsigned lanes_max)
+                   struct group **groups, size_t count, const char *state_dir, unsigned lanes_max)
 {
     *s = (struct shipper){.hub = hub, .tls = tls, .groups = groups, .count = count};
     bufpool_init(&s->parts, PART_SIZE, SHARE_PLACES);
     share_init(&s->share);
+    if (hub)
+        witness_init(&s->witness, state_dir, hub->name);
     s->lanes = (struct lanes){.max = lanes_max, .share = &s->share, .open = open_lane, .arg = s};
     if (hub && hub->addr_count > 0 && count > 0)
         s->fiber = fiber_spawn(fiber_io(), "shipper", shipper_fiber, s);

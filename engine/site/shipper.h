@@ -16,6 +16,7 @@
 #include "call.h"
 #include "group.h"
 #include "lanes.h"
+#include "witness.h"
 
 #define SHIPPER_OFFERS      12u /* open at once; a hub allows 16 on a connection */
 #define SHIPPER_SAMPLES     11u
@@ -51,15 +52,17 @@ struct shipper {
     struct fiber_cond news; /* a group's fiber found the link broken, or stop */
     int64_t since;          /* UTC, of this connection */
     struct err error;       /* why there is none */
+    struct witness witness; /* of the hub's audit log */
     struct {
         uint64_t at, bytes;
     } samples[SHIPPER_SAMPLES]; /* one a second, newest first */
     unsigned sample_count;
 };
 
-/* groups: borrowed, open. lanes_max: connections. hub NULL: nothing is shipped, ever. */
+/* groups: borrowed, open. state_dir: where the witness keeps its record. lanes_max: connections.
+ * hub NULL: nothing is shipped, ever. */
 void shipper_start(struct shipper *s, const struct config_peer *hub, struct tls *tls,
-                   struct group **groups, size_t count, unsigned lanes_max);
+                   struct group **groups, size_t count, const char *state_dir, unsigned lanes_max);
 void shipper_stop(struct shipper *s); /* (waits) */
 /* The hub did something for us; it refused something. */
 void shipper_served(struct shipper *s);

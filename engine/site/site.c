@@ -185,7 +185,7 @@ int site_start(struct site *s, struct err *e)
         group_start(s->groups[i]);
     merger_init(&s->merger, s->groups, s->count, &s->spool, s->keys.sign);
     shipper_start(&s->shipper, c->hub[0] ? config_peer(c, c->hub) : NULL, s->keys.tls, s->groups,
-                  s->count, c->lanes_max);
+                  s->count, c->state_dir, c->lanes_max);
     governor_start(&s->governor, c, &s->shipper.share, &s->shop, s->groups, s->count);
     merger_start(&s->merger);
     s->measure = fiber_spawn(fiber_io(), "measure", measure_fiber, s);
@@ -391,6 +391,11 @@ void site_status(struct site *s, Relais__Status *out)
     out->spool_full_ns =
         meter_lasts((double)spool_for_sealing(s->spool.budget) - (double)s->spool.files,
                     meter_rate(&s->spool_meter));
+    if (sh->witness.known) {
+        out->audit_end = sh->witness.end.seq;
+        out->audit_link = (ProtobufCBinaryData){DIGEST_LEN, sh->witness.end.link.b};
+    }
+    out->audit_error = sh->witness.error.text;
     for (size_t i = 0; i < s->count; i++) {
         group_status(s->groups[i], rate, &s->status[i]);
         count_clients(s, i);
