@@ -3,6 +3,7 @@
 #include "daemon.h"
 #include "handover.h"
 #include "log.h"
+#include "sandbox.h"
 #include "pins.h"
 #include "uring.h"
 
@@ -13,9 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <systemd/sd-daemon.h>
@@ -168,19 +166,6 @@ static void daemon_main(void *arg)
 
 /* ---- start ---- */
 
-/* Keys are in this process's memory, volumes' content too: no core dumps, no tracers, no files that
- * others may read, nothing that a freeze command could gain by setuid programs. */
-static int harden(struct err *e)
-{
-    const struct rlimit none = {0, 0};
-    (void)umask(077);
-    if (setrlimit(RLIMIT_CORE, &none) != 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        return err_os(e, errno, "giving up core dumps and new privileges");
-    (void)signal(SIGPIPE, SIG_IGN);
-    return 0;
-}
-
 static void report(void *arg, int line, const char *text)
 {
     const char *file = arg;
@@ -214,6 +199,8 @@ static int run(struct daemon *d, struct err *e)
     if (res != 0)
         return res;
     res = uring_signals(d->io, signals, sizeof signals / sizeof signals[0], on_signal, d, e);
+    if (res == 0)
+        res = sandbox_enter(d->config, e);
     if (res == 0) {
         d->started = io_now(d->io);
         d->main = fiber_spawn(d->io, "main", daemon_main, d);
@@ -282,7 +269,7 @@ int main(int argc, char **argv)
     int res = parse_arguments(argc, argv, &file);
     if (res != 0)
         return res > 0 ? 0 : err_exit_status(ERR_USAGE);
-    if (harden(&e) != 0 || key_init(&e) != 0) {
+    if (sandbox_harden(&e) != 0 || key_init(&e) != 0) {
         (void)fprintf(stderr, "relaisd: %s\n", e.text);
         return err_exit_status(e.code);
     }

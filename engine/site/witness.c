@@ -109,6 +109,7 @@ int witness_look(struct witness *w, struct caller *c, struct err *e)
 
 void witness_ride(struct witness *w, struct caller *c)
 {
+    uint64_t wait = WITNESS_SOON_NS;
     while (!fiber_cancelled()) {
         struct err e = ERR_INIT, broken = ERR_INIT;
         int rc = witness_look(w, c, &e);
@@ -118,7 +119,8 @@ void witness_ride(struct witness *w, struct caller *c)
             log_error("%s", e.text);
         if (rc == 0 || e.code == ERR_CHAIN)
             w->error = e;
-        if (fiber_sleep(WITNESS_NS) < 0)
+        if (fiber_sleep(wait) < 0)
             break;
+        wait = wait * 2 < WITNESS_NS ? wait * 2 : WITNESS_NS;
     }
 }

@@ -11,7 +11,9 @@
 #include "slots.h"
 #include "trail.h"
 
-#define WITNESS_NS (600 * IO_S) /* between two looks of a connection */
+#define WITNESS_SOON_NS (5 * IO_S) /* between the first two looks of a connection; later twice as  \
+                                    */
+#define WITNESS_NS (600 * IO_S)    /* long each time, up to this */
 
 struct witness {
     char path[PATH_CAP], hub[NAME_MAX_LEN + 1];
@@ -25,7 +27,7 @@ void witness_init(struct witness *w, const char *state_dir, const char *hub);
 /* Follows the log to its end. Errors: CHAIN (the log was changed), NET, what the hub refuses with.
  * (waits) */
 int witness_look(struct witness *w, struct caller *c, struct err *e);
-/* Looks, and again every WITNESS_NS, until the fiber is cancelled or the connection breaks. (waits)
+/* Looks, and again after a while, until the fiber is cancelled or the connection breaks. (waits)
  */
 void witness_ride(struct witness *w, struct caller *c);
 
