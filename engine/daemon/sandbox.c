@@ -202,20 +202,20 @@ static const char *const allowed[] = {
     "capget",
 };
 
-/* What running a command takes besides; those of a command itself are its own affair: what is not
- * here and not above is refused to it, too. */
+/* What running a command takes besides, as another user, too (runuser -u postgres ...); those of a
+ * command itself are its own affair: what is not here and not above is refused to it, too. */
 static const char *const for_commands[] = {
-    "execve",       "fork",          "vfork",        "wait4",
-    "waitid",       "kill",          "pidfd_open",   "pidfd_send_signal",
-    "setpgid",      "setsid",        "chdir",        "fchdir",
-    "link",         "linkat",        "symlink",      "symlinkat",
-    "chown",        "fchown",        "fchownat",     "lchown",
-    "utimensat",    "utime",         "utimes",       "sync",
-    "syncfs",       "msync",         "setitimer",    "getitimer",
-    "timer_create", "timer_settime", "timer_delete", "shmget",
-    "shmat",        "shmctl",        "shmdt",        "semget",
-    "semop",        "semctl",        "getxattr",     "lgetxattr",
-    "fgetxattr",    "listxattr",     "tkill",        "capset",
+    "setuid",       "setgid",        "setreuid",     "setregid",   "setresuid",
+    "setresgid",    "setgroups",     "execve",       "fork",       "vfork",
+    "wait4",        "waitid",        "kill",         "pidfd_open", "pidfd_send_signal",
+    "setpgid",      "setsid",        "chdir",        "fchdir",     "link",
+    "linkat",       "symlink",       "symlinkat",    "chown",      "fchown",
+    "fchownat",     "lchown",        "utimensat",    "utime",      "utimes",
+    "sync",         "syncfs",        "msync",        "setitimer",  "getitimer",
+    "timer_create", "timer_settime", "timer_delete", "shmget",     "shmat",
+    "shmctl",       "shmdt",         "semget",       "semop",      "semctl",
+    "getxattr",     "lgetxattr",     "fgetxattr",    "listxattr",  "tkill",
+    "capset",
 };
 
 int sandbox_harden(struct err *e)

@@ -63,8 +63,6 @@ static const struct {
                  {"swapon", SYS_swapon},
                  {"settimeofday", SYS_settimeofday},
                  {"clock_settime", SYS_clock_settime},
-                 {"setuid", SYS_setuid},
-                 {"setresuid", SYS_setresuid},
                  {"open_by_handle_at", SYS_open_by_handle_at},
                  {"mknodat", SYS_mknodat},
                  {"acct", SYS_acct},
@@ -101,6 +99,20 @@ static void what_is_not_needed_is_refused(void **state)
     (void)state;
     assert_int_equal(inside(plain(), all_refused), 0);
     assert_int_equal(inside(with_commands(), all_refused), 0);
+}
+
+static int become_another(void)
+{
+    return syscall(SYS_setuid, 65534) == 0 ? 0 : errno;
+}
+
+static void only_commands_become_other_users(void **state)
+{
+    (void)state;
+    if (getuid() != 0)
+        skip();
+    assert_int_equal(inside(plain(), become_another), EPERM);
+    assert_int_equal(inside(with_commands(), become_another), 0);
 }
 
 static int run_true(void)
@@ -210,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_not_needed_is_refused),
         cmocka_unit_test(programs_are_run_only_where_the_configuration_names_commands),
+        cmocka_unit_test(only_commands_become_other_users),
         cmocka_unit_test(threads_that_were_there_before_are_in_it_too),
         cmocka_unit_test(no_dumps_no_new_privileges),
         cmocka_unit_test(the_loop_works_and_runs_commands_where_it_may),
