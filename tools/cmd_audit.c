@@ -243,7 +243,7 @@ static int set_option(struct audit *a, int letter, struct err *e)
 
 static int run(struct audit *a, struct err *e)
 {
-    struct client_hub hub = {NULL, NULL, NULL};
+    struct client_hub hub = {.key = NULL};
     int rc = 0;
     if (!a->config->has_hub) {
         rc = client_hub_open(&hub, a->config, e);
