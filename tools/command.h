@@ -39,6 +39,7 @@ int cmd_list(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_restore(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_verify(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_readers(struct command_context *ctx, int argc, char **argv, struct err *e);
+int cmd_compact(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_rotate(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_territory(struct command_context *ctx, int argc, char **argv, struct err *e);
 int cmd_site(struct command_context *ctx, int argc, char **argv, struct err *e);

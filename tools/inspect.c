@@ -3,6 +3,7 @@
 #include "delta.h"
 #include "index.h"
 #include "inspect_print.h"
+#include "tables.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,6 +63,16 @@ static int read_frame(struct inspection *it, struct err *e)
         return err_set(e, ERR_INPUT, "%s: it has %llu bytes, but its manifest tells of %llu",
                        it->path, (ull)it->file_len, (ull)delta_file_len(&it->m, it->manifest_len));
     return 0;
+}
+
+static int check_tables(struct inspection *it, struct err *e)
+{
+    uint8_t *raw = err_malloc(it->m.tables_len > 0 ? it->m.tables_len : 1);
+    int rc = read_at(it, manifest_tables_place(&it->m), raw, it->m.tables_len, e);
+    if (rc == 0 && (rc = tables_decode(&it->m, raw, it->m.tables_len, e)) != 0)
+        rc = err_prefix(e, "%s", it->path);
+    free(raw);
+    return rc;
 }
 
 static int check_signature(struct inspection *it, struct err *e)
@@ -187,6 +198,8 @@ int inspect_file(const char *path, const struct key_public *signer, bool json, b
         rc = check_signature(&it, e);
         if (!rc)
             rc = check_parts(&it, e);
+        if (!rc)
+            rc = check_tables(&it, e);
         if (!rc)
             rc = check_index(&it, e);
         it.failure = rc ? e->text : NULL;

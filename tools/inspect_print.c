@@ -49,8 +49,8 @@ static void text_identity(const struct inspection *it, FILE *out)
     digest_hex(hex, &m->parent);
     fprintf(out, "parent      %s\n", m->rp_first == 1 ? "none: this is the first" : hex);
     digest_hex(hex, &m->stands_for);
-    if (m->rp_first < m->rp)
-        fprintf(out, "stands for  %s\n", hex);
+    if (m->flags & MANIFEST_REPLACES)
+        fprintf(out, "stands for  %s\ngood from   RP %llu\n", hex, (ull)m->good_from);
 }
 
 static void text_tables(const struct manifest *m, FILE *out)
@@ -59,12 +59,12 @@ static void text_tables(const struct manifest *m, FILE *out)
     for (uint16_t i = 0; i < m->volume_count; i++)
         fprintf(out, "volume %-4u %s, %s (%llu bytes)\n", i, m->volumes[i].name,
                 units_size(size, m->volumes[i].size), (ull)m->volumes[i].size);
-    for (uint16_t i = 0; i < m->source_count; i++) {
+    for (uint16_t i = 0; m->sources && i < m->source_count; i++) {
         bytes_hex(hex, m->sources[i].salt, SEAL_SALT_LEN);
         fprintf(out, "source %-4u RP %llu, salt %s, data key %u\n", i, (ull)m->sources[i].rp, hex,
                 m->sources[i].key);
     }
-    for (uint16_t i = 0; i < m->key_count; i++) {
+    for (uint16_t i = 0; m->keys && i < m->key_count; i++) {
         bytes_hex(hex, m->keys[i].id, DATAKEY_ID_LEN);
         fprintf(out, "data key %-2u %s, opened by restore keys", i, hex);
         for (uint16_t j = 0; j < m->keys[i].count; j++) {
@@ -173,7 +173,7 @@ static json_t *json_volumes(const struct manifest *m)
 static json_t *json_sources(const struct manifest *m)
 {
     json_t *list = json_array();
-    for (uint16_t i = 0; i < m->source_count; i++) {
+    for (uint16_t i = 0; m->sources && i < m->source_count; i++) {
         json_t *s = json_object();
         set(s, "rp", number(m->sources[i].rp));
         set(s, "salt", hex_string(m->sources[i].salt, SEAL_SALT_LEN));
@@ -186,7 +186,7 @@ static json_t *json_sources(const struct manifest *m)
 static json_t *json_keys(const struct manifest *m)
 {
     json_t *list = json_array();
-    for (uint16_t i = 0; i < m->key_count; i++) {
+    for (uint16_t i = 0; m->keys && i < m->key_count; i++) {
         json_t *k = json_object(), *readers = json_array();
         for (uint16_t j = 0; j < m->keys[i].count; j++)
             ASSERT(json_array_append_new(readers,
@@ -220,7 +220,8 @@ static json_t *json_summary(const struct inspection *it)
     set(o, "digest", hex_string(it->digest.b, DIGEST_LEN));
     set(o, "parent", m->rp_first == 1 ? json_null() : hex_string(m->parent.b, DIGEST_LEN));
     set(o, "stands_for",
-        m->rp_first == m->rp ? json_null() : hex_string(m->stands_for.b, DIGEST_LEN));
+        m->flags & MANIFEST_REPLACES ? hex_string(m->stands_for.b, DIGEST_LEN) : json_null());
+    set(o, "good_from", m->flags & MANIFEST_REPLACES ? number(m->good_from) : json_null());
     set(o, "volumes", json_volumes(m));
     set(o, "sources", json_sources(m));
     set(o, "data_keys", json_keys(m));
@@ -230,6 +231,7 @@ static json_t *json_summary(const struct inspection *it)
     set(o, "frame_bytes", number(m->frame_bytes));
     set(o, "sealed_bytes", number(m->sealed_bytes));
     set(o, "index_bytes", number(m->index_len));
+    set(o, "tables_bytes", number(m->tables_len));
     set(o, "manifest_bytes", number(it->manifest_len));
     set(o, "file_bytes", number(it->file_len));
     set(o, "overhead_percent", overhead(it) >= 0 ? json_real(overhead(it)) : json_null());

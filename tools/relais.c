@@ -69,6 +69,7 @@ const struct command commands[] = {
     {"audit", cmd_audit, "what the hub remembers of who did what; whether that was changed",
      "[--since TIME] [--peer NAME] [--kind KIND] [--follow] [--json]\n"
      "       relais audit verify [--witness NUMBER:DIGEST]"},
+    {"compact", cmd_compact, "fold what nobody keeps at the hub, now", "[--wait]"},
     {"rotate", cmd_rotate, "seal with a new data key from now on", "[GROUP]"},
     {"retention", cmd_retention, "which recovery points stay at the hub, and why",
      "[--site SITE] [--group GROUP] [--dry-run | --now] [--json]"},

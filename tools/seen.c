@@ -87,12 +87,12 @@ int seen_check(const struct reader *r, const char *site, const char *group,
                        " (%.16s) was verified from here before: it was rolled back or cut off. "
                        "--rolled-back goes on with what there is (%.120s)",
                        site, group, points[count - 1].rp, rp, hex, path);
-    if (reader_link(r, rp, &found) && digest_equal(&found, &link))
+    if (reader_folded(r, rp) || (reader_link(r, rp, &found) && digest_equal(&found, &link)))
         return 0;
     if (reader_link(r, rp, &found))
         digest_hex(now, &found);
     else
-        (void)snprintf(now, sizeof now, "part of a later one");
+        (void)snprintf(now, sizeof now, "missing");
     return err_set(e, ERR_CHAIN,
                    "%s/%s: RP %" PRIu64 " is %.20s at the hub, but %.16s was verified from here "
                    "before: there are two histories, signed by the same key. --rolled-back goes on "

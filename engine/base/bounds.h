@@ -35,9 +35,10 @@
 #define INDEX_MAX        (16 * MIB)              /* encoded index of one delta */
 #define EXTENTS_MAX      (512u * 1024u)          /* index entries of one delta */
 #define MANIFEST_MAX     (60 * KIB)              /* fits one message of the link */
-#define SOURCES_MAX      512u                    /* deltas merged into one */
-#define DATA_KEYS_MAX    64u                     /* data keys of a delta */
-#define READERS_MAX      16u                     /* public keys a data key is wrapped for */
+#define SOURCES_MAX      32768u    /* deltas merged into one: a day of one every 5 s */
+#define DATA_KEYS_MAX    4096u     /* data keys of a delta: five months of them */
+#define TABLES_MAX       (8 * MIB) /* both tables, encoded */
+#define READERS_MAX      16u       /* public keys a data key is wrapped for */
 #define DATA_KEY_LIFE_NS (UINT64_C(3600) * 1000000000u)
 
 /* Capture. */
@@ -108,6 +109,10 @@
 _Static_assert(VOLUME_MAX >> SECTOR_SHIFT == UINT64_C(1) << 32, "sector numbers fit 32 bits");
 _Static_assert(REGION_SIZE % EXTENT_MAX == 0, "a region holds whole extents");
 _Static_assert(PARTS_MAX * 32 + 16 * 1024 < MANIFEST_MAX, "part digests fit the manifest");
+_Static_assert(SOURCES_MAX *(8 + 16 + 2) + DATA_KEYS_MAX * (16 + 2 + READERS_MAX * 88) <=
+                   TABLES_MAX,
+               "the largest tables fit");
+_Static_assert(INDEX_MAX + TABLES_MAX < DELTA_MAX, "a delta has room for extents");
 _Static_assert(MANIFEST_MAX + 1024 < MESSAGE_MAX, "a manifest fits one message");
 _Static_assert((UINT64_C(2) * NAME_MAX_LEN + 128) * GROUPS_MAX * VOLUMES_MAX <= NBD_ANSWER_MAX,
                "all volumes of a site fit one list of exports");

@@ -137,7 +137,8 @@ struct config {
     char escrow[CONFIG_WORD_MAX]; /* public restore key, for who enrols; "": none */
     char store[CONFIG_PATH_MAX];  /* "dir:/path" or "rados:POOL" */
     char ceph_conf[CONFIG_PATH_MAX], ceph_user[CONFIG_WORD_MAX], ceph_keyring[CONFIG_PATH_MAX];
-    uint64_t hub_memory; /* bytes of parts in flight */
+    uint64_t hub_memory;                     /* bytes of parts in flight */
+    uint64_t compact_rate, compact_interval; /* bytes/s, 0: no limit; ns */
     unsigned connections_max;
     struct keep keep;
     uint64_t lock_ns;              /* nothing younger goes */

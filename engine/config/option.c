@@ -134,6 +134,13 @@ const struct option options[] = {
              "status*. *never*: only on *relais scrub --now*."},
     {SECTION_HUB, "scrub-rate", OPTION_SIZE_NONE, SITE(scrub_rate), 0, 64 * KIB, TIB, "64MiB",
      .help = "Bytes that scrubbing reads in a second."},
+    {SECTION_HUB, "compact-interval", OPTION_DURATION_NEVER, SITE(compact_interval), 0, S,
+     7 * 86400 * S, "15min",
+     .help = "How often recovery points that nobody keeps are folded into those that stay, and "
+             "objects that nothing refers to are removed. *relais compact* does it at once."},
+    {SECTION_HUB, "compact-rate", OPTION_SIZE, SITE(compact_rate), 0, 0, TIB, "32MiB",
+     .help = "Bytes a second that this reads at most, so that the store is there for others; 0: no "
+             "limit."},
 
     {SECTION_PEER, "link-key", OPTION_KEYS, offsetof(struct config_peer, link_keys),
      CONFIG_WORD_MAX, offsetof(struct config_peer, link_key_count), 1, CONFIG_LINK_KEYS_MAX,

@@ -288,7 +288,7 @@ static int answer(struct session *s, const struct request *q, uint32_t id, const
                     : link_send(s->link, q->reply, id, &reply.base, NULL, 0, e);
 }
 
-/* ---- who belongs to the territory ---- */
+/* ---- what the hub does ---- */
 
 static int ask_hub(struct session *s, const struct frame_header *h, const struct message *m,
                    struct err *e)
@@ -380,7 +380,8 @@ static int serve(struct session *s, struct message *m, struct err *e)
             res = send_audit(s, h.id, m->audit_get, e);
         } else if (h.type == FRAME_MarkSet) {
             res = start_mark(s, h.id, m->mark_set, e);
-        } else if (h.type == FRAME_Invite || h.type == FRAME_PeersGet || h.type == FRAME_PeerSet) {
+        } else if (h.type == FRAME_Invite || h.type == FRAME_PeersGet || h.type == FRAME_PeerSet ||
+                   h.type == FRAME_Compact) {
             res = ask_hub(s, &h, m, e);
         } else if (h.type != FRAME_Pong) {
             struct err why = ERR_INIT;

@@ -1,6 +1,7 @@
 /* relaisd: the daemon: the site role, the hub role, or both. */
 #include "control.h"
 #include "daemon.h"
+#include "fault.h"
 #include "handover.h"
 #include "log.h"
 #include "sandbox.h"
@@ -231,20 +232,35 @@ static int parse_level(const char *word)
     return -1;
 }
 
+static int arm(const char *spec)
+{
+    if (fault_arm(spec) == 0) {
+        log_warn("--die-at %s: this daemon kills itself there: for tests only", spec);
+        return 0;
+    }
+    (void)fprintf(stderr, "relaisd: --die-at %s: use one of", spec);
+    for (unsigned i = 0; fault_word(i); i++)
+        (void)fprintf(stderr, " %s", fault_word(i));
+    (void)fputs(", and :N for the N-th time\n", stderr);
+    return -1;
+}
+
 /* 0 go on, 1 done, -1 wrong. */
 static int parse_arguments(int argc, char **argv, const char **file)
 {
-    static const struct option long_options[] = {{"config", required_argument, NULL, 'c'},
-                                                 {"log-level", required_argument, NULL, 'l'},
-                                                 {"version", no_argument, NULL, 'V'},
-                                                 {"help", no_argument, NULL, 'h'},
-                                                 {NULL, 0, NULL, 0}};
+    static const struct option long_options[] = {
+        {"config", required_argument, NULL, 'c'}, {"log-level", required_argument, NULL, 'l'},
+        {"die-at", required_argument, NULL, 'd'}, {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     int c;
     while ((c = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1) {
         if (c == 'c') {
             *file = optarg;
         } else if (c == 'l') {
             if (parse_level(optarg) != 0)
+                return -1;
+        } else if (c == 'd') {
+            if (arm(optarg) != 0)
                 return -1;
         } else if (c == 'V' || c == 'h') {
             (void)fputs(c == 'V' ? "relaisd " RELAIS_VERSION "\n" : usage, stdout);

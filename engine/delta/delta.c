@@ -60,5 +60,5 @@ int delta_trailer_parse(const uint8_t src[DELTA_TRAILER_LEN], uint64_t file_len,
 
 uint64_t delta_file_len(const struct manifest *m, uint32_t manifest_len)
 {
-    return m->index_place + m->index_len + manifest_len + DELTA_TRAILER_LEN;
+    return manifest_place(m) + manifest_len + DELTA_TRAILER_LEN;
 }

@@ -1,6 +1,6 @@
 /* delta.h: the file that a delta is.
  *
- *   header (16) | sealed extents ... | index | manifest | trailer (16)
+ *   header (16) | sealed extents ... | index | tables | manifest | trailer (16)
  *
  * header:  "RELAISD1", version u32, zero u32
  * trailer: manifest length u32, zero u32, "RELAISE1"

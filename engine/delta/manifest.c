@@ -13,8 +13,6 @@
 /* Least bytes that an element takes encoded: a count times this must be left before anything is
  * allocated for it. */
 #define VOLUME_LEN_MIN 10u /* length, 1 character, size */
-#define SOURCE_LEN     (8 + SEAL_SALT_LEN + 2)
-#define KEY_LEN_MIN    (DATAKEY_ID_LEN + 2u)
 
 static const char magic[8] = {'R', 'E', 'L', 'A', 'I', 'S', 'M', '1'};
 
@@ -44,8 +42,10 @@ static int get_scalars(struct manifest *m, struct bytes_in *in, struct err *e)
     m->rp_first = bytes_get_u64(in);
     m->rp = bytes_get_u64(in);
     bytes_get(in, m->parent.b, DIGEST_LEN);
-    if (m->rp_first < m->rp)
+    if (m->flags & MANIFEST_REPLACES) {
         bytes_get(in, m->stands_for.b, DIGEST_LEN);
+        m->good_from = bytes_get_u64(in);
+    }
     m->cut_time = (int64_t)bytes_get_u64(in);
     m->extents = bytes_get_u32(in);
     m->plain_bytes = bytes_get_u64(in);
@@ -54,6 +54,8 @@ static int get_scalars(struct manifest *m, struct bytes_in *in, struct err *e)
     m->index_place = bytes_get_u64(in);
     m->index_len = bytes_get_u32(in);
     bytes_get(in, m->index_digest.b, DIGEST_LEN);
+    m->tables_len = bytes_get_u32(in);
+    bytes_get(in, m->tables_digest.b, DIGEST_LEN);
     m->volume_count = bytes_get_u16(in);
     m->source_count = bytes_get_u16(in);
     m->key_count = bytes_get_u16(in);
@@ -65,43 +67,21 @@ static int get_scalars(struct manifest *m, struct bytes_in *in, struct err *e)
 static int allocate(struct manifest *m, const struct bytes_in *in, struct err *e)
 {
     uint64_t need = (uint64_t)m->volume_count * VOLUME_LEN_MIN +
-                    (uint64_t)m->source_count * SOURCE_LEN + (uint64_t)m->key_count * KEY_LEN_MIN +
                     (uint64_t)m->part_count * DIGEST_LEN + MANIFEST_SIG_LEN;
     if (bytes_left(in) < need)
         return cut_short(e);
     m->volumes = err_calloc(m->volume_count, sizeof *m->volumes);
-    m->sources = err_calloc(m->source_count, sizeof *m->sources);
-    m->keys = err_calloc(m->key_count, sizeof *m->keys);
     m->parts = err_calloc(m->part_count, sizeof *m->parts);
     return 0;
 }
 
-static void get_key(struct datakey_wraps *k, struct bytes_in *in)
-{
-    bytes_get(in, k->id, DATAKEY_ID_LEN);
-    k->count = bytes_get_u16(in);
-    if (k->count > READERS_MAX)
-        in->bad = true; /* there is no room for them, and nothing behind them can be read */
-    for (uint16_t i = 0; !bytes_bad(in) && i < k->count; i++) {
-        bytes_get(in, k->wraps[i].reader, KEY_FP_LEN);
-        bytes_get(in, k->wraps[i].sealed, DATAKEY_WRAP_LEN);
-    }
-}
-
-static int get_tables(struct manifest *m, struct bytes_in *in, struct err *e)
+static int get_lists(struct manifest *m, struct bytes_in *in, struct err *e)
 {
     uint8_t signature[MANIFEST_SIG_LEN];
     for (uint16_t i = 0; i < m->volume_count; i++) {
         bytes_get_str(in, m->volumes[i].name, sizeof m->volumes[i].name);
         m->volumes[i].size = bytes_get_u64(in);
     }
-    for (uint16_t i = 0; i < m->source_count; i++) {
-        m->sources[i].rp = bytes_get_u64(in);
-        bytes_get(in, m->sources[i].salt, SEAL_SALT_LEN);
-        m->sources[i].key = bytes_get_u16(in);
-    }
-    for (uint16_t i = 0; i < m->key_count; i++)
-        get_key(&m->keys[i], in);
     for (uint32_t i = 0; i < m->part_count; i++)
         bytes_get(in, m->parts[i].b, DIGEST_LEN);
     bytes_get(in, signature, sizeof signature);
@@ -109,7 +89,7 @@ static int get_tables(struct manifest *m, struct bytes_in *in, struct err *e)
         return cut_short(e);
     if (bytes_left(in) > 0)
         return err_set(e, ERR_INPUT, "manifest: %zu bytes follow its signature", bytes_left(in));
-    return manifest_check_tables(m, e);
+    return manifest_check_volumes(m, e);
 }
 
 int manifest_decode(struct manifest *out, const void *p, size_t len, struct err *e)
@@ -126,7 +106,7 @@ int manifest_decode(struct manifest *out, const void *p, size_t len, struct err 
     if (!rc)
         rc = allocate(&m, &in, e);
     if (!rc)
-        rc = get_tables(&m, &in, e);
+        rc = get_lists(&m, &in, e);
     if (rc)
         manifest_free(&m);
     else
@@ -154,8 +134,10 @@ static void put_scalars(struct bytes_out *out, const struct manifest *m)
     bytes_put_u64(out, m->rp_first);
     bytes_put_u64(out, m->rp);
     bytes_put(out, m->parent.b, DIGEST_LEN);
-    if (m->rp_first < m->rp)
+    if (m->flags & MANIFEST_REPLACES) {
         bytes_put(out, m->stands_for.b, DIGEST_LEN);
+        bytes_put_u64(out, m->good_from);
+    }
     bytes_put_u64(out, (uint64_t)m->cut_time);
     bytes_put_u32(out, m->extents);
     bytes_put_u64(out, m->plain_bytes);
@@ -164,31 +146,19 @@ static void put_scalars(struct bytes_out *out, const struct manifest *m)
     bytes_put_u64(out, m->index_place);
     bytes_put_u32(out, m->index_len);
     bytes_put(out, m->index_digest.b, DIGEST_LEN);
+    bytes_put_u32(out, m->tables_len);
+    bytes_put(out, m->tables_digest.b, DIGEST_LEN);
     bytes_put_u16(out, m->volume_count);
     bytes_put_u16(out, m->source_count);
     bytes_put_u16(out, m->key_count);
     bytes_put_u32(out, m->part_count);
 }
 
-static void put_tables(struct bytes_out *out, const struct manifest *m)
+static void put_lists(struct bytes_out *out, const struct manifest *m)
 {
     for (uint16_t i = 0; i < m->volume_count; i++) {
         bytes_put_str(out, m->volumes[i].name);
         bytes_put_u64(out, m->volumes[i].size);
-    }
-    for (uint16_t i = 0; i < m->source_count; i++) {
-        bytes_put_u64(out, m->sources[i].rp);
-        bytes_put(out, m->sources[i].salt, SEAL_SALT_LEN);
-        bytes_put_u16(out, m->sources[i].key);
-    }
-    for (uint16_t i = 0; i < m->key_count; i++) {
-        const struct datakey_wraps *k = &m->keys[i];
-        bytes_put(out, k->id, DATAKEY_ID_LEN);
-        bytes_put_u16(out, k->count);
-        for (uint16_t j = 0; j < k->count; j++) {
-            bytes_put(out, k->wraps[j].reader, KEY_FP_LEN);
-            bytes_put(out, k->wraps[j].sealed, DATAKEY_WRAP_LEN);
-        }
     }
     for (uint32_t i = 0; i < m->part_count; i++)
         bytes_put(out, m->parts[i].b, DIGEST_LEN);
@@ -204,31 +174,38 @@ static uint8_t *signed_text(const void *p, size_t len, size_t *total)
     return text;
 }
 
-int manifest_encode(struct bytes_out *out, const struct manifest *m, const struct key_secret *sign,
-                    struct err *e)
+int manifest_encode_unsigned(struct bytes_out *out, const struct manifest *m, struct err *e)
+{
+    int rc;
+    ASSERT(out->len == 0);
+    if ((rc = manifest_check_scalars(m, e)) || (rc = manifest_check_counts(m, e)) ||
+        (rc = manifest_check_volumes(m, e)))
+        return rc;
+    put_scalars(out, m);
+    put_lists(out, m);
+    ASSERT(!out->bad && out->len + MANIFEST_SIG_LEN <= MANIFEST_MAX); /* bounds.h */
+    return 0;
+}
+
+void manifest_sign(struct bytes_out *out, const struct key_secret *sign)
 {
     uint8_t signature[MANIFEST_SIG_LEN], *text;
     size_t len;
-    int rc;
-    ASSERT(out->len == 0 && key_kind(sign) == KEY_SIGN);
-    if ((rc = manifest_check_scalars(m, e)) || (rc = manifest_check_counts(m, e)) ||
-        (rc = manifest_check_tables(m, e)))
-        return rc;
-    put_scalars(out, m);
-    put_tables(out, m);
-    if (out->bad || out->len + MANIFEST_SIG_LEN > MANIFEST_MAX)
-        return err_set(e, ERR_LIMIT,
-                       "the manifest of RP %llu does not fit %u bytes (%u sources, %u data keys, "
-                       "%u parts): merge fewer deltas",
-                       (unsigned long long)m->rp, (unsigned)MANIFEST_MAX, m->source_count,
-                       m->key_count, m->part_count);
+    ASSERT(key_kind(sign) == KEY_SIGN);
     text = signed_text(out->p, out->len, &len);
     ASSERT(crypto_sign_detached(signature, NULL, text, len, key_secret_bytes(sign)) == 0);
     free(text);
     bytes_put(out, signature, sizeof signature);
-    return out->bad ? err_set(e, ERR_LIMIT, "the manifest of RP %llu does not fit its buffer",
-                              (unsigned long long)m->rp)
-                    : 0;
+    ASSERT(!out->bad);
+}
+
+int manifest_encode(struct bytes_out *out, const struct manifest *m, const struct key_secret *sign,
+                    struct err *e)
+{
+    int rc = manifest_encode_unsigned(out, m, e);
+    if (rc == 0)
+        manifest_sign(out, sign);
+    return rc;
 }
 
 int manifest_verify(const void *p, size_t len, const struct key_public *signer, struct err *e)
@@ -262,6 +239,23 @@ const struct digest *manifest_link(const struct manifest *m, const struct digest
     return digest_is_zero(&m->stands_for) ? own : &m->stands_for;
 }
 
+uint64_t manifest_tables_place(const struct manifest *m)
+{
+    return m->index_place + m->index_len;
+}
+
+uint64_t manifest_place(const struct manifest *m)
+{
+    return manifest_tables_place(m) + m->tables_len;
+}
+
+bool manifest_offers(const struct manifest *m, uint64_t *good_from)
+{
+    if (m->good_from > *good_from)
+        *good_from = m->good_from;
+    return (m->flags & MANIFEST_COMPLETE) && m->rp >= *good_from;
+}
+
 uint32_t manifest_parts_of(uint64_t len)
 {
     ASSERT(len <= DELTA_MAX);
@@ -270,7 +264,7 @@ uint32_t manifest_parts_of(uint64_t len)
 
 uint32_t manifest_part_len(const struct manifest *m, uint32_t n)
 {
-    uint64_t end = m->index_place + m->index_len, from = n * PART_SIZE;
+    uint64_t end = manifest_place(m), from = n * PART_SIZE;
     ASSERT(n < m->part_count);
     return (uint32_t)(end - from < PART_SIZE ? end - from : PART_SIZE);
 }

@@ -35,6 +35,24 @@ static bool label_is_printable(const char *label)
     return true;
 }
 
+/* What replaces others says what it stands for, and what it is good for. */
+static int check_replacement(const struct manifest *m, struct err *e)
+{
+    bool replaces = (m->flags & MANIFEST_REPLACES) != 0;
+    if (!replaces && m->rp_first < m->rp)
+        return err_set(e, ERR_INPUT,
+                       "manifest: RP %llu-%llu is merged, but does not say what it stands for",
+                       (ull)m->rp_first, (ull)m->rp);
+    if (replaces == digest_is_zero(&m->stands_for))
+        return err_set(e, ERR_INPUT, "manifest: RP %llu %s", (ull)m->rp,
+                       replaces ? "replaces others, but stands for none"
+                                : "replaces none, but stands for another");
+    if (replaces ? m->good_from < m->rp : m->good_from != 0)
+        return err_set(e, ERR_INPUT, "manifest: RP %llu cannot be good from RP %llu on", (ull)m->rp,
+                       (ull)m->good_from);
+    return 0;
+}
+
 static int check_history(const struct manifest *m, struct err *e)
 {
     if (m->rp_first == 0 || m->rp < m->rp_first)
@@ -45,14 +63,10 @@ static int check_history(const struct manifest *m, struct err *e)
                        m->rp_first == 1 ? "manifest: RP %llu is the first, but a parent is named"
                                         : "manifest: RP %llu is not the first, but has no parent",
                        (ull)m->rp_first);
-    if ((m->rp_first == m->rp) != digest_is_zero(&m->stands_for))
-        return err_set(e, ERR_INPUT, "manifest: RP %llu-%llu %s", (ull)m->rp_first, (ull)m->rp,
-                       m->rp_first == m->rp ? "is not merged, but stands for another"
-                                            : "is merged, but does not say what it stands for");
     if (m->cut_time < 0)
         return err_set(e, ERR_INPUT, "manifest: the cut time %lld lies before 1970",
                        (long long)m->cut_time);
-    if (m->flags & ~(uint32_t)MANIFEST_COMPLETE)
+    if (m->flags & ~(uint32_t)(MANIFEST_COMPLETE | MANIFEST_REPLACES))
         return err_set(e, ERR_INPUT,
                        "manifest: flags 0x%x were set by a newer version of relais; upgrade this "
                        "one",
@@ -68,11 +82,15 @@ static int check_sizes(const struct manifest *m, struct err *e)
     if (m->index_len > INDEX_MAX)
         return err_set(e, ERR_INPUT, "manifest: an index of %u bytes is too long (at most %llu)",
                        m->index_len, (ull)INDEX_MAX);
+    if (m->tables_len > TABLES_MAX)
+        return err_set(e, ERR_INPUT, "manifest: tables of %u bytes are too long (at most %llu)",
+                       m->tables_len, (ull)TABLES_MAX);
     if (m->index_place < DELTA_HEADER_LEN || m->index_place > DELTA_MAX ||
-        m->index_place + m->index_len > DELTA_MAX)
+        manifest_place(m) > DELTA_MAX)
         return err_set(e, ERR_INPUT,
-                       "manifest: the index cannot be %u bytes at %llu: a delta has at most %llu",
-                       m->index_len, (ull)m->index_place, (ull)DELTA_MAX);
+                       "manifest: the index cannot be %u bytes, and %u of tables, at %llu: a delta "
+                       "has at most %llu",
+                       m->index_len, m->tables_len, (ull)m->index_place, (ull)DELTA_MAX);
     if (m->sealed_bytes != m->index_place - DELTA_HEADER_LEN)
         return err_set(e, ERR_INPUT,
                        "manifest: %llu sealed bytes do not fill the delta up to its index at %llu",
@@ -98,6 +116,8 @@ int manifest_check_scalars(const struct manifest *m, struct err *e)
         return err_set(e, ERR_INPUT, "manifest: the label of RP %llu is not printable UTF-8",
                        (ull)m->rp);
     rc = check_history(m, e);
+    if (!rc)
+        rc = check_replacement(m, e);
     return rc ? rc : check_sizes(m, e);
 }
 
@@ -112,14 +132,13 @@ int manifest_check_counts(const struct manifest *m, struct err *e)
     if (m->key_count > DATA_KEYS_MAX)
         return err_set(e, ERR_INPUT, "manifest: %u data keys are too many (at most %u)",
                        m->key_count, DATA_KEYS_MAX);
-    if (m->part_count != manifest_parts_of(m->index_place + m->index_len))
+    if (m->part_count != manifest_parts_of(manifest_place(m)))
         return err_set(e, ERR_INPUT, "manifest: %u parts, but %llu bytes make %u", m->part_count,
-                       (ull)(m->index_place + m->index_len),
-                       manifest_parts_of(m->index_place + m->index_len));
+                       (ull)manifest_place(m), manifest_parts_of(manifest_place(m)));
     return 0;
 }
 
-static int check_volumes(const struct manifest *m, struct err *e)
+int manifest_check_volumes(const struct manifest *m, struct err *e)
 {
     for (uint16_t i = 0; i < m->volume_count; i++) {
         const struct manifest_volume *v = &m->volumes[i];
@@ -141,9 +160,6 @@ static int check_volumes(const struct manifest *m, struct err *e)
 
 int manifest_check_tables(const struct manifest *m, struct err *e)
 {
-    int rc = check_volumes(m, e);
-    if (rc)
-        return rc;
     for (uint16_t i = 0; i < m->source_count; i++) {
         const struct manifest_source *s = &m->sources[i];
         if (s->rp == 0 || s->rp > m->rp)

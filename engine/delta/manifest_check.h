@@ -9,6 +9,8 @@
  * read. */
 int manifest_check_scalars(const struct manifest *m, struct err *e);
 int manifest_check_counts(const struct manifest *m, struct err *e);
+int manifest_check_volumes(const struct manifest *m, struct err *e);
+/* Of the tables, once they are there. */
 int manifest_check_tables(const struct manifest *m, struct err *e);
 
 #endif

@@ -2,22 +2,48 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CATALOG_VERSION 1u
 
 void catalog_object_name(char dst[STORE_NAME_MAX], const char *group, uint64_t rp,
-                         const struct digest *digest, uint32_t part)
+                         const uint8_t id[CATALOG_ID_LEN], uint32_t part)
 {
-    char hex[17];
-    bytes_hex(hex, digest->b, 8);
+    char hex[2 * CATALOG_ID_LEN + 1];
+    bytes_hex(hex, id, CATALOG_ID_LEN);
     int n = snprintf(dst, STORE_NAME_MAX, "%s/%016" PRIx64 "/%s.%04" PRIx32, group, rp, hex, part);
     ASSERT(n > 0 && n < (int)STORE_NAME_MAX);
+}
+
+bool catalog_parse_name(const char *name, const char *group, uint64_t *rp,
+                        uint8_t id[CATALOG_ID_LEN])
+{
+    char hex[17], again[STORE_NAME_MAX];
+    size_t len = strlen(group);
+    unsigned part = 0;
+    if (strlen(name) != len + 1 + 16 + 1 + 16 + 1 + 4)
+        return false;
+    memcpy(hex, name + len + 1, 16);
+    hex[16] = '\0';
+    *rp = strtoull(hex, NULL, 16);
+    memcpy(hex, name + len + 18, 16);
+    if (bytes_unhex(id, CATALOG_ID_LEN, hex) < 0 || sscanf(name + len + 35, "%4x", &part) != 1)
+        return false;
+    catalog_object_name(again, group, *rp, id, part);
+    return strcmp(again, name) == 0;
 }
 
 uint32_t catalog_objects(const struct catalog_entry *entry)
 {
     return (uint32_t)((entry->file_len + PART_SIZE - 1) / PART_SIZE);
+}
+
+bool catalog_offers(const struct catalog_entry *entry, uint64_t *good_from)
+{
+    const struct manifest m = {
+        .rp = entry->rp, .flags = entry->flags, .good_from = entry->good_from};
+    return manifest_offers(&m, good_from);
 }
 
 int catalog_encode(struct store_head *out, const struct catalog_entry *entry)
@@ -39,6 +65,8 @@ int catalog_encode(struct store_head *out, const struct catalog_entry *entry)
     bytes_put_u64(&o, entry->file_len);
     bytes_put_u64(&o, entry->plain_bytes);
     bytes_put_u32(&o, entry->manifest_len);
+    bytes_put_u64(&o, entry->good_from);
+    bytes_put(&o, entry->id, CATALOG_ID_LEN);
     bytes_put_str(&o, entry->label);
     memset(out, 0, sizeof *out);
     if (!o.bad) {
@@ -74,6 +102,8 @@ int catalog_decode(struct catalog_entry *out, const struct store_head *in, struc
     out->file_len = bytes_get_u64(&b);
     out->plain_bytes = bytes_get_u64(&b);
     out->manifest_len = bytes_get_u32(&b);
+    out->good_from = bytes_get_u64(&b);
+    bytes_get(&b, out->id, CATALOG_ID_LEN);
     bytes_get_str(&b, out->label, sizeof out->label);
     if (bytes_bad(&b) || bytes_left(&b) != 0 || version != CATALOG_VERSION)
         return err_set(e, ERR_CORRUPT,

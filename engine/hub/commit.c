@@ -54,6 +54,8 @@ static int encode_entry(struct session *s, const struct offer *o, const struct c
         .plain_bytes = o->m.plain_bytes,
         .manifest_len = o->raw_len,
     };
+    entry.good_from = o->m.good_from;
+    memcpy(entry.id, o->digest.b, sizeof entry.id);
     memcpy(entry.label, o->m.label, sizeof entry.label);
     if (catalog_encode(to, &entry) < 0)
         return err_set(e, ERR_INTERNAL, "%s/%s RP %" PRIu64 ": the catalog entry is too long",

@@ -1,5 +1,6 @@
 #include "keeper.h"
 #include "log.h"
+#include "maintain.h"
 #include "scrub.h"
 #include "session.h"
 #include "usage.h"
@@ -77,6 +78,7 @@ int hub_start(struct hub **out, const struct config *config, struct store *store
     h->keeper = keeper_start(h);
     h->scrub = scrub_start(h);
     h->acceptor = fiber_spawn(h->io, "hub-accept", accept_loop, h);
+    maintain_start(h);
     log_notice("hub: listening on %s:%u", addr.host[0] ? addr.host : "any address", addr.port);
     *out = h;
     return 0;
@@ -123,6 +125,7 @@ static void stop_listening(struct hub *h)
 {
     if (h->listen_fd < 0)
         return;
+    maintain_stop(h);
     fiber_cancel(h->acceptor);
     fiber_join(h->acceptor);
     fio_close_always(h->listen_fd);

@@ -38,7 +38,7 @@ int hub_ask_answer(struct hub *h, const struct hub_ask *a, const char *peer, str
 /* Takes no new connections and asks those that there are to go elsewhere; returns when they have,
  * or after max_ns. What peers ask meanwhile is done. (waits) */
 void hub_drain(struct hub *h, uint64_t max_ns);
-/* Answers what the control socket asks of a hub's peers: Invite, PeersGet, PeerSet. Errors: those
+/* Answers what the control socket asks of a hub: Invite, PeersGet, PeerSet, Compact. Errors: those
  * of the link; what is refused is told to it. (waits) */
 int hub_answer(struct hub *h, struct link *l, const struct frame_header *f, const struct message *m,
                struct err *e);

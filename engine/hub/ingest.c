@@ -137,7 +137,7 @@ static int object_stored(struct session *s, const struct offer *o, uint32_t n, b
     struct store *store = s->hub->store;
     uint64_t size = 0, want = o->file_len - n * PART_SIZE;
     char name[STORE_NAME_MAX];
-    catalog_object_name(name, o->m.group, o->m.rp, &o->digest, n);
+    catalog_object_name(name, o->m.group, o->m.rp, o->digest.b, n);
     struct err why = ERR_INIT;
     int rc = store->ops->size(store, s->peer, name, &size, &why);
     *stored = rc == 0 && size == (want < PART_SIZE ? want : PART_SIZE);
@@ -191,7 +191,7 @@ static int check_identity(const struct session *s, const struct offer *o, const 
     int rc = manifest_verify(o->raw, o->raw_len, s->sign, e);
     if (rc < 0)
         return err_prefix(e, "%s/%s RP %" PRIu64, s->peer, group, m->rp);
-    uint64_t content = m->index_place + m->index_len;
+    uint64_t content = manifest_place(m);
     if (m->rp_first == 0 || m->rp_first > m->rp || content > DELTA_MAX ||
         m->part_count != manifest_parts_of(content) || m->part_count == 0)
         return err_set(e, ERR_INPUT,
@@ -474,14 +474,14 @@ static int part_put(struct session *s, struct job *j, struct err *e)
         memcpy(j->store.buf + len, tail, here);
         len += here;
         if (here < tail_len) {
-            catalog_object_name(name, o->m.group, o->m.rp, &o->digest, j->store.part + 1);
+            catalog_object_name(name, o->m.group, o->m.rp, o->digest.b, j->store.part + 1);
             rc = store->ops->put(store, s->peer, name, tail + here, tail_len - here, e);
         }
         free(tail);
         if (rc < 0)
             return rc;
     }
-    catalog_object_name(name, o->m.group, o->m.rp, &o->digest, j->store.part);
+    catalog_object_name(name, o->m.group, o->m.rp, o->digest.b, j->store.part);
     return store->ops->put(store, s->peer, name, j->store.buf, len, e);
 }
 

@@ -2,6 +2,7 @@
  * revocation, who is there. */
 #include "bytes.h"
 #include "log.h"
+#include "maintain.h"
 #include "session.h"
 
 #include <stdio.h>
@@ -306,6 +307,8 @@ int hub_answer(struct hub *h, struct link *l, const struct frame_header *f, cons
 {
     struct err why = ERR_INIT;
     int rc;
+    if (f->type == FRAME_Compact)
+        return maintain_answer(h, l, f->id, m->compact, e);
     if (f->type == FRAME_PeersGet)
         return answer_peers(h, l, f->id, m->peers_get, e);
     if (hub_ask_is(f->type)) {

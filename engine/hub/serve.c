@@ -13,7 +13,7 @@ int hub_read(struct hub *h, const char *site, const char *group, const struct ca
     while (len > 0) {
         uint64_t within = off % PART_SIZE;
         uint32_t n = PART_SIZE - within < len ? (uint32_t)(PART_SIZE - within) : len;
-        catalog_object_name(name, group, entry->rp, &entry->digest, (uint32_t)(off / PART_SIZE));
+        catalog_object_name(name, group, entry->rp, entry->id, (uint32_t)(off / PART_SIZE));
         int rc = h->store->ops->get(h->store, site, name, within, at, n, e);
         if (rc < 0)
             return err_prefix(e, "%s/%s RP %" PRIu64, site, group, entry->rp);
@@ -130,6 +130,16 @@ int serve_history(struct session *s, uint32_t id, const Relais__HistoryGet *m, s
 
 /* ---- fetch ---- */
 
+/* Whether what was asked for is part of a delta by now that replaces others. */
+static bool was_replaced(const struct store_head *raw, const struct job *j,
+                         struct catalog_entry *scratch)
+{
+    struct err e = ERR_INIT;
+    return catalog_decode(scratch, raw, &e) == 0 && scratch->rp_first <= j->fetch.rp &&
+           (scratch->flags & MANIFEST_REPLACES) &&
+           (scratch->rp != j->fetch.rp || !digest_equal(&scratch->digest, &j->fetch.digest));
+}
+
 /* The committed entry with this number and digest. */
 static int find_committed(struct job *j, struct catalog_entry *out, struct err *e)
 {
@@ -150,6 +160,11 @@ static int find_committed(struct job *j, struct catalog_entry *out, struct err *
         rc = catalog_decode(out, &raw, e);
     if (rc < 0)
         return err_prefix(e, "%s/%s RP %" PRIu64, site, group, j->fetch.rp);
+    if (n == 1 && rc == 0 && was_replaced(&raw, j, out))
+        return err_set(e, ERR_AGAIN,
+                       "%s/%s: the delta of RP %" PRIu64 " was replaced by another, signed by the "
+                       "site: read the history again",
+                       site, group, j->fetch.rp);
     if (n == 0 || raw.rp != j->fetch.rp || !digest_equal(&out->digest, &j->fetch.digest))
         return err_set(e, ERR_NOENT, "%s/%s: no RP %" PRIu64 " with this digest is committed", site,
                        group, j->fetch.rp);
@@ -158,6 +173,20 @@ static int find_committed(struct job *j, struct catalog_entry *out, struct err *
     memcpy(s->recent[slot].site, site, sizeof s->recent[slot].site);
     memcpy(s->recent[slot].group, group, sizeof s->recent[slot].group);
     return 0;
+}
+
+/* An object is gone: what this connection remembers of the catalog may be out of date. */
+static int look_again(struct job *j, struct err *e)
+{
+    struct session *s = j->s;
+    struct catalog_entry entry;
+    struct err why = ERR_INIT;
+    for (unsigned i = 0; i < HUB_KNOWN; i++)
+        if (s->recent[i].entry.rp == j->fetch.rp)
+            s->recent[i].entry.rp = 0;
+    if (find_committed(j, &entry, &why) == -ERR_AGAIN)
+        *e = why;
+    return -(int)e->code;
 }
 
 static int fetch(struct job *j, struct err *e)
@@ -179,6 +208,8 @@ static int fetch(struct job *j, struct err *e)
         return err_set(e, ERR_CANCELED, "the hub is stopping");
     rc = hub_read(s->hub, j->fetch.site, j->fetch.group, &entry, j->fetch.offset, buf,
                   j->fetch.length, e);
+    if (rc == -ERR_NOENT)
+        rc = look_again(j, e);
     if (rc == 0)
         rc = link_send(s->link, FRAME_Fetched, j->id, &reply.base, buf, j->fetch.length, e);
     if (rc == 0)

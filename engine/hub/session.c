@@ -1,5 +1,6 @@
 #include "session.h"
 
+#include "attestation.h"
 #include "log.h"
 #include "units.h"
 
@@ -225,6 +226,8 @@ static int dispatch(struct session *s, const struct frame_header *f, struct err 
         return readers_get(s, f->id, m->wraps_get, e);
     case FRAME_AuditGet:
         return serve_audit(s, f->id, m->audit_get, e);
+    case FRAME_AttestGet:
+        return attestation_serve(s, f->id, m->attest_get, e);
     case FRAME_TerritoryGet:
         return serve_territory(s, f->id, e);
     default:
@@ -303,6 +306,7 @@ static void session_main(void *arg)
     if (s->link)
         link_shutdown(s->link);
     pulse_stop(s);
+    attestation_leave(s);
     partial_keep_all(s);
     jobs_reap(s, true);
     ingest_drop(s);

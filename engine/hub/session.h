@@ -104,6 +104,11 @@ struct hub {
     struct keeper *keeper;
     struct scrub *scrub;
     struct fiber_cond session_ended;
+    struct proposal *proposal; /* attestation.h; NULL: nothing is to be signed */
+    uint64_t proposals;        /* so far */
+    struct maintenance *maintenance;
+    struct digest *settled; /* inputs of runs that need nothing (compact.c) */
+    size_t settled_count, settled_next;
     struct territory status;
 };
 
@@ -181,6 +186,9 @@ struct session {
     struct job *jobs;
     unsigned job_count;
     struct fiber_cond job_ended;
+
+    bool attests; /* the peer asked for what is to be signed; */
+    struct fiber_cond attesting;
 
     uint64_t voyage; /* of the peer's connections; 0: not known */
     struct offer *offers;

@@ -67,6 +67,10 @@
     X(60, AuditGet, audit_get, 0)                                                                  \
     X(61, AuditEntries, audit_entries, 1)                                                          \
     X(70, Leaving, leaving, 0)                                                                     \
+    X(80, AttestGet, attest_get, 0)                                                                \
+    X(81, Attest, attest, 1)                                                                       \
+    X(82, Compact, compact, 0)                                                                     \
+    X(83, Compacted, compacted, 0)                                                                 \
     X(90, RetentionGet, retention_get, 0)                                                          \
     X(91, Retention, retention, 0)                                                                 \
     X(92, PinSet, pin_set, 0)                                                                      \

@@ -1,5 +1,7 @@
 #include "history.h"
 
+#include "tables.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -149,10 +151,10 @@ static int check_link(const struct reader *r, size_t i, const struct manifest *m
 }
 
 /* What the hub said of the point gives way to what the site signed. */
-static void take_over(struct reader_point *p, const struct manifest *m)
+static void take_over(struct reader *r, struct reader_point *p, const struct manifest *m)
 {
     p->cut_time = m->cut_time;
-    p->complete = (m->flags & MANIFEST_COMPLETE) != 0;
+    p->complete = manifest_offers(m, &r->good_from);
     p->plain_bytes = m->plain_bytes;
     memcpy(p->label, m->label, sizeof p->label);
 }
@@ -173,7 +175,7 @@ static int verify_point(struct reader *r, size_t i, struct err *e)
     } else {
         rc = check_link(r, i, &v.m, e);
         if (rc == 0) {
-            take_over(&r->points[i], &v.m);
+            take_over(r, &r->points[i], &v.m);
             l->link = *manifest_link(&v.m, &l->digest);
         }
     }
@@ -184,7 +186,7 @@ static int verify_point(struct reader *r, size_t i, struct err *e)
     return 0;
 }
 
-static uint64_t manifest_place(const struct reader *r, size_t i)
+static uint64_t place_of(const struct reader *r, size_t i)
 {
     return r->points[i].file_len - DELTA_TRAILER_LEN - r->links[i].manifest_len;
 }
@@ -199,14 +201,14 @@ static int fetch_manifests(struct reader *r, struct line_call *calls,
         while (rc == 0 && started < r->count && started - ended < WINDOW) {
             struct history_link *l = &r->links[started];
             l->raw = err_malloc(l->manifest_len);
-            rc = fetch_one_start(r, &calls[started % WINDOW], started, manifest_place(r, started),
-                                 l->raw, l->manifest_len, e);
+            rc = fetch_one_start(r, &calls[started % WINDOW], started, place_of(r, started), l->raw,
+                                 l->manifest_len, e);
             if (rc == 0)
                 started++;
         }
         if (started == ended)
             return rc;
-        int one = fetch_one_end(r, &calls[ended % WINDOW], ended, manifest_place(r, ended),
+        int one = fetch_one_end(r, &calls[ended % WINDOW], ended, place_of(r, ended),
                                 r->links[ended].manifest_len, rc < 0 ? &later : e);
         if (rc == 0) {
             rc = one < 0 ? one : verify_point(r, ended, e);
@@ -259,4 +261,80 @@ void history_decode(const struct reader *r, size_t point, struct manifest *out)
     /* It decoded when its chain was verified, and nobody writes to it. */
     int rc = manifest_decode(out, r->links[point].raw, r->links[point].manifest_len, &e);
     ASSERT(rc == 0);
+}
+
+/* ---- tables ---- */
+
+struct tables_job {
+    struct manifest *m;
+    const uint8_t *raw;
+    struct err err;
+};
+
+static int tables_work(void *arg)
+{
+    struct tables_job *j = arg;
+    (void)tables_decode(j->m, j->raw, j->m->tables_len, &j->err);
+    return 0;
+}
+
+int history_decode_tables(struct reader *r, size_t point, struct manifest *out, struct err *e)
+{
+    struct history_link *l = &r->links[point];
+    int rc = 0;
+    history_decode(r, point, out);
+    if (!l->tables) {
+        uint8_t *raw = err_malloc(out->tables_len > 0 ? out->tables_len : 1);
+        rc = fetch_range(r, point, manifest_tables_place(out), raw, out->tables_len, e);
+        if (rc < 0)
+            free(raw);
+        else
+            l->tables = raw;
+    }
+    struct tables_job j = {.m = out, .raw = l->tables, .err = ERR_INIT};
+    if (rc == 0 && (rc = fio_work(IO_WORK_CPU, tables_work, &j)) < 0)
+        return err_os(e, rc, "reading tables");
+    if (rc < 0 || j.err.code == ERR_OK)
+        return rc;
+    *e = j.err;
+    free(l->tables);
+    l->tables = NULL;
+    return err_prefix(e, "%s/%s: delta of RP %" PRIu64, r->site, r->group, r->points[point].rp);
+}
+
+struct tables_load {
+    struct reader *r;
+    size_t *next;
+    struct fiber *fiber;
+    struct err err;
+};
+
+static void tables_main(void *arg)
+{
+    struct tables_load *l = arg;
+    while (l->err.code == ERR_OK && *l->next < l->r->count) {
+        struct manifest m;
+        (void)history_decode_tables(l->r, (*l->next)++, &m, &l->err);
+        manifest_free(&m);
+    }
+}
+
+int history_load_tables(struct reader *r, struct err *e)
+{
+    struct tables_load *loads = err_calloc(WINDOW, sizeof *loads);
+    size_t next = 0;
+    int rc = 0;
+    for (unsigned i = 0; i < WINDOW; i++) {
+        loads[i] = (struct tables_load){.r = r, .next = &next, .err = ERR_INIT};
+        loads[i].fiber = fiber_spawn(fiber_io(), "tables", tables_main, &loads[i]);
+    }
+    for (unsigned i = 0; i < WINDOW; i++) {
+        fiber_join(loads[i].fiber);
+        if (loads[i].err.code != ERR_OK && rc == 0) {
+            *e = loads[i].err;
+            rc = -(int)e->code;
+        }
+    }
+    free(loads);
+    return rc;
 }

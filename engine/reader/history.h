@@ -17,6 +17,7 @@ struct history_link {
     bool gap;                 /* recovery points before it are missing, and told */
     bool bad;                 /* damaged, and told: nothing is held against it */
     uint8_t *raw;             /* the manifest, encoded: a tenth of the decoded form */
+    uint8_t *tables;          /* sources and data keys, once somebody needed them */
     struct manifest *decoded; /* once somebody asked for it */
 };
 
@@ -27,6 +28,7 @@ struct reader {
     struct line own; /* where the reader was opened on one connection */
     char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
     struct key_public signer;
+    uint64_t good_from; /* of the manifests that were verified, the greatest */
     size_t count, cap;
     struct reader_point *points;        /* ascending, gapless */
     struct history_link *links;         /* of the same number */
@@ -42,6 +44,12 @@ int history_load(struct reader *r, void (*progress)(void *arg, uint64_t done, ui
 ssize_t history_find(const struct reader *r, uint64_t rp);
 /* Decodes a verified manifest again, for the caller to free. */
 void history_decode(const struct reader *r, size_t point, struct manifest *out);
+
+/* The same with the tables of sources and data keys, which are fetched once. out is the caller's to
+ * free, also after an error. (waits) */
+int history_decode_tables(struct reader *r, size_t point, struct manifest *out, struct err *e);
+/* Fetches the tables of all points, so that history_decode_tables does not wait. (waits) */
+int history_load_tables(struct reader *r, struct err *e);
 
 /* Reads [off, off+len) of a point's delta, in pieces that are in flight together. (waits) */
 int fetch_range(struct reader *r, size_t point, uint64_t off, void *buf, uint32_t len,

@@ -67,6 +67,7 @@ void reader_close(struct reader *r)
             manifest_free(r->links[i].decoded);
         free(r->links[i].decoded);
         free(r->links[i].raw);
+        free(r->links[i].tables);
     }
     if (r->grants)
         grants_free(r->grants);
@@ -74,6 +75,14 @@ void reader_close(struct reader *r)
     free(r->points);
     free(r->links);
     free(r);
+}
+
+bool reader_folded(const struct reader *r, uint64_t rp)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->points[i].rp_first <= rp && rp < r->points[i].rp)
+            return true;
+    return false;
 }
 
 const struct reader_point *reader_points(const struct reader *r, size_t *count)

@@ -41,6 +41,9 @@ int reader_open_all(struct reader **out, struct line *l, const char *site, const
 void reader_close(struct reader *r);
 /* What the child of an RP names as its parent. False: it is no RP of its own here. */
 bool reader_link(const struct reader *r, uint64_t rp, struct digest *out);
+/* Whether the RP is inside of a delta that the site signed in the place of others: its own link is
+ * not to be had any more. */
+bool reader_folded(const struct reader *r, uint64_t rp);
 const struct reader_point *reader_points(const struct reader *r, size_t *count);
 /* "12", "@2026-11-22T12:00Z" (the newest complete RP cut at or before), "" or "latest". Only
  * complete RPs. Errors: NOENT, naming what there is. */

@@ -44,14 +44,15 @@ static int by_id(const void *a, const void *b)
 }
 
 /* Each once. */
-static void collect(struct used_keys *k, const struct reader *r)
+static int collect(struct used_keys *k, struct reader *r, struct err *e)
 {
     size_t n = 0;
     memset(k, 0, sizeof *k);
-    for (size_t i = 0; i < r->count; i++) {
+    int rc = history_load_tables(r, e);
+    for (size_t i = 0; i < r->count && rc == 0; i++) {
         struct manifest m;
-        history_decode(r, i, &m);
-        for (unsigned j = 0; j < m.key_count; j++)
+        rc = history_decode_tables(r, i, &m, e);
+        for (unsigned j = 0; rc == 0 && j < m.key_count; j++)
             use(k, m.keys[j].id, i, j);
         manifest_free(&m);
     }
@@ -61,6 +62,7 @@ static void collect(struct used_keys *k, const struct reader *r)
         if (n == 0 || memcmp(k->list[n - 1].id, k->list[i].id, DATAKEY_ID_LEN) != 0)
             k->list[n++] = k->list[i];
     k->count = n;
+    return rc;
 }
 
 /* ---- who reads ---- */
@@ -157,16 +159,19 @@ int share_list(struct reader *r, struct share_reader out[SHARE_READERS_MAX], siz
     struct listing l = {.r = r, .out = out};
     struct used_keys used;
     struct manifest m;
-    int rc = grants_fetch(&l.grants, r, NULL, e);
-    collect(&used, r);
+    int rc = collect(&used, r, e);
+    if (rc == 0)
+        rc = grants_fetch(&l.grants, r, NULL, e);
     for (size_t i = 0; i < used.count && rc == 0; i++) {
-        history_decode(r, used.list[i].point, &m);
-        rc = count_key(&l, &m.keys[used.list[i].number], e);
+        rc = history_decode_tables(r, used.list[i].point, &m, e);
+        if (rc == 0)
+            rc = count_key(&l, &m.keys[used.list[i].number], e);
         manifest_free(&m);
     }
     for (size_t i = 0; i < r->count && rc == 0; i++) {
-        history_decode(r, i, &m);
-        count_point(&l, &m);
+        rc = history_decode_tables(r, i, &m, e);
+        if (rc == 0)
+            count_point(&l, &m);
         manifest_free(&m);
     }
     free(used.list);
@@ -239,10 +244,12 @@ static int grant_all(struct granting *g, const struct used_keys *used, const str
     int rc = 0;
     for (size_t i = 0; i < used->count && rc == 0; i++) {
         struct manifest m;
-        history_decode(g->r, used->list[i].point, &m);
-        const struct datakey_wraps *w = &m.keys[used->list[i].number];
-        g->out->keys++;
-        if (wrapped_for(w, g->fp) || grants_has(had, w->id, g->fp))
+        rc = history_decode_tables(g->r, used->list[i].point, &m, e);
+        const struct datakey_wraps *w = rc == 0 ? &m.keys[used->list[i].number] : NULL;
+        g->out->keys += w != NULL;
+        if (!w)
+            ;
+        else if (wrapped_for(w, g->fp) || grants_has(had, w->id, g->fp))
             g->out->had++;
         else
             rc = grant_key(g, w, keys, count, &why, e);
@@ -265,8 +272,9 @@ int share_grant(struct reader *r, struct key_secret *const *keys, size_t count,
     struct used_keys used;
     memset(out, 0, sizeof *out);
     key_fingerprint(g.fp, to);
-    int rc = grants_fetch(&had, r, g.fp, e);
-    collect(&used, r);
+    int rc = collect(&used, r, e);
+    if (rc == 0)
+        rc = grants_fetch(&had, r, g.fp, e);
     if (rc == 0)
         rc = grant_all(&g, &used, &had, keys, count, e);
     free(used.list);

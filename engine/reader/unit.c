@@ -94,7 +94,7 @@ static int open_point(struct unit_keys *k, struct reader *r, const struct plan_p
     uint32_t point = pieces->point;
     struct manifest m;
     int rc = 0;
-    history_decode(r, point, &m);
+    rc = history_decode_tables(r, point, &m, e);
     k->counts[point] = m.source_count;
     k->of[point] = err_calloc(m.source_count, sizeof **k->of);
     for (size_t i = 0; i < piece_count && rc == 0; i++) {

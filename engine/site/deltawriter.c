@@ -2,6 +2,7 @@
 
 #include "bulk.h"
 #include "delta.h"
+#include "tables.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -212,7 +213,17 @@ static int index_digest(void *arg)
     return 0;
 }
 
-/* Index, then the digests of all parts: what the manifest says of the bytes before it. */
+static int append_tables(struct deltawriter *w, struct manifest *m, struct err *e)
+{
+    struct bytes_out out = bytes_out(TABLES_MAX);
+    int res = tables_encode(&out, m, e);
+    if (res == 0)
+        res = append_bytes(w, out.p, out.len, e);
+    bytes_free(&out);
+    return res;
+}
+
+/* Index, tables, then the digests of all parts: what the manifest says of the bytes before it. */
 static int close_parts(struct deltawriter *w, struct manifest *m, struct err *e)
 {
     struct index_job job = {.index = &w->index.out};
@@ -228,6 +239,8 @@ static int close_parts(struct deltawriter *w, struct manifest *m, struct err *e)
         return err_os(e, res, "%s: digesting its index", w->tmp);
     m->index_digest = job.digest;
     res = append_bytes(w, w->index.out.p, w->index.out.len, e);
+    if (res == 0)
+        res = append_tables(w, m, e);
     if (res < 0)
         return res;
     if (w->buf)

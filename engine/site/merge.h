@@ -12,22 +12,25 @@
 
 #include "bufpool.h"
 #include "chain.h"
-#include "manifest.h"
+#include "fold.h"
 
-struct merge_input;
+struct merge_input {
+    struct chain_delta facts;
+};
 
 struct merge {
     struct chain *chain;
     struct merge_input *inputs; /* oldest first */
-    size_t count, asked;        /* inputs that are merged; that there are */
+    struct fold fold;           /* of the same numbers */
+    struct fold_output output;
+    size_t count, asked; /* inputs that are merged; that there are */
     uint64_t in_cost,
         out_cost; /* bytes of the spool: of what is there, of what would be, at most */
     uint64_t out_len;
     uint64_t rp_first, rp; /* of what would be */
-    uint16_t sources, keys;
-    uint64_t kept;    /* extents */
-    bool fits;        /* within the bounds of a delta */
-    uint64_t damaged; /* RP of an input that differs from its digests; 0: none */
+    uint64_t kept;         /* extents */
+    bool fits;             /* within the bounds of a delta */
+    uint64_t damaged;      /* RP of an input that differs from its digests; 0: none */
 };
 
 /* Which deltas of the chain could be merged into one, as far as can be told without reading them:

@@ -15,9 +15,9 @@ struct writing {
     struct deltawriter *w;
     merge_pace *pace;
     void *arg;
-    uint64_t plain_bytes, frame_bytes;
+    struct manifest m; /* of what is written */
     /* The input that is read, and its part in `part`. */
-    const struct merge_input *in;
+    size_t input;
     char path[PATH_CAP];
     struct bulk file;
     uint8_t *part;
@@ -40,7 +40,8 @@ static int part_digest(void *arg)
 
 static int read_part(struct writing *w, uint32_t n, struct err *e)
 {
-    struct part_check check = {.buf = w->part, .len = manifest_part_len(&w->in->m, n)};
+    struct part_check check = {.buf = w->part,
+                               .len = manifest_part_len(&w->merge->fold.inputs[w->input].m, n)};
     int res = w->pace(w->arg, e);
     if (res == 0)
         res = merge_give_way(w->merge, e);
@@ -52,8 +53,8 @@ static int read_part(struct writing *w, uint32_t n, struct err *e)
         res = fio_work(IO_WORK_LOW, part_digest, &check);
     if (res < 0)
         return err_os(e, res, "%s: reading part %" PRIu32, w->path, n);
-    if (!digest_equal(&check.digest, &w->in->m.parts[n])) {
-        w->merge->damaged = w->in->facts.rp;
+    if (!digest_equal(&check.digest, &w->merge->fold.inputs[w->input].m.parts[n])) {
+        w->merge->damaged = w->merge->inputs[w->input].facts.rp;
         return err_set(e, ERR_CORRUPT, "%s: part %" PRIu32 " differs from its digest", w->path, n);
     }
     w->part_number = n;
@@ -78,45 +79,28 @@ static int copy(struct writing *w, uint64_t place, uint64_t len, struct err *e)
     return 0;
 }
 
-static int write_kept(struct writing *w, const uint8_t *raw, struct err *e)
+static int take(void *arg, struct index_entry *x, uint64_t from, struct err *e)
 {
-    const struct manifest *m = &w->in->m;
-    struct index_reader r;
-    struct index_entry x;
-    int res;
-    index_reader_init(&r, raw, m->index_len, m->extents, m->volume_count, m->source_count,
-                      DELTA_HEADER_LEN, m->index_place);
-    for (uint32_t n = 0; (res = index_next(&r, &x, e)) > 0; n++) {
-        uint64_t place = x.place;
-        if (!merge_is_kept(w->in, n))
-            continue;
-        x.source = w->in->source[x.source];
-        res = deltawriter_entry(w->w, &x, e);
-        if (res == 0)
-            res = copy(w, place, x.sealed_len, e);
-        if (res < 0)
-            break;
-        if (x.kind == EXTENT_ZERO)
-            continue;
-        w->plain_bytes += (uint64_t)x.sectors << SECTOR_SHIFT;
-        w->frame_bytes += x.sealed_len + (x.codec == CODEC_ZSTD ? 4u : 0u);
-    }
-    return res;
+    struct writing *w = arg;
+    int res = deltawriter_entry(w->w, x, e);
+    fold_count(&w->m, x);
+    return res < 0 ? res : copy(w, from, x->sealed_len, e);
 }
 
-static int write_input(struct writing *w, const struct merge_input *in, struct err *e)
+static int write_input(struct writing *w, size_t n, struct err *e)
 {
+    struct merge *m = w->merge;
     uint8_t *raw;
-    int res = merge_give_way(w->merge, e);
+    int res = merge_give_way(m, e);
     if (res == 0)
-        res = merge_load_index(w->merge, in, &raw, e);
+        res = merge_load_index(m, n, &raw, e);
     if (res < 0)
         return res;
-    w->in = in;
+    w->input = n;
     w->part_read = false;
-    path_delta(w->path, w->merge->chain->dir, in->facts.rp);
+    path_delta(w->path, m->chain->dir, m->inputs[n].facts.rp);
     res = bulk_open(&w->file, w->path, O_RDONLY | O_CLOEXEC, 0);
-    res = res < 0 ? merge_file_error(e, res, w->path) : write_kept(w, raw, e);
+    res = res < 0 ? merge_file_error(e, res, w->path) : fold_emit(&m->fold, n, raw, take, w, e);
     bulk_close_always(&w->file);
     w->file = BULK_CLOSED;
     free(raw);
@@ -129,59 +113,19 @@ static int write_inputs(struct writing *w, struct err *e)
     int res = 0;
     w->part = bulk_alloc(PART_SIZE);
     for (size_t i = 0; i < m->count && res == 0; i++)
-        res = write_input(w, &m->inputs[i], e);
+        res = write_input(w, i, e);
     free(w->part);
     return res;
 }
 
 /* -- The manifest -- */
 
-static void fill_tables(const struct merge *m, struct manifest *out)
-{
-    out->sources = err_calloc(m->sources + 1u, sizeof *out->sources);
-    out->keys = err_calloc(m->keys + 1u, sizeof *out->keys);
-    out->source_count = m->sources;
-    out->key_count = m->keys;
-    for (size_t i = 0; i < m->count; i++) {
-        const struct merge_input *in = &m->inputs[i];
-        for (uint16_t s = 0; s < in->m.source_count; s++) {
-            uint16_t k = in->m.sources[s].key;
-            if (in->source[s] == MERGE_NOWHERE)
-                continue;
-            out->sources[in->source[s]] = in->m.sources[s];
-            out->sources[in->source[s]].key = in->key[k];
-            out->keys[in->key[k]] = in->m.keys[k];
-        }
-    }
-}
-
-static void fill_manifest(const struct writing *w, struct manifest *out)
-{
-    const struct merge *m = w->merge;
-    const struct manifest *first = &m->inputs[0].m, *last = &m->inputs[m->count - 1].m;
-    *out = (struct manifest){.rp_first = first->rp_first,
-                             .rp = last->rp,
-                             .parent = first->parent,
-                             .stands_for = m->inputs[m->count - 1].facts.link,
-                             .cut_time = last->cut_time,
-                             .flags = last->flags,
-                             .plain_bytes = w->plain_bytes,
-                             .frame_bytes = w->frame_bytes,
-                             .volume_count = first->volume_count,
-                             .volumes = first->volumes};
-    memcpy(out->site, last->site, sizeof out->site);
-    memcpy(out->group, last->group, sizeof out->group);
-    memcpy(out->label, last->label, sizeof out->label);
-    fill_tables(m, out);
-}
-
 static int finish(struct writing *w, const struct key_secret *sign, struct chain_delta *d,
                   struct err *e)
 {
     const struct merge *m = w->merge;
-    struct manifest out;
+    struct manifest out = w->m;
     int res;
-    fill_manifest(w, &out);
     *d = (struct chain_delta){.rp_first = out.rp_first,
                               .rp = out.rp,
                               .link = out.stands_for,
@@ -192,8 +136,6 @@ static int finish(struct writing *w, const struct key_secret *sign, struct chain
     res = deltawriter_finish(w->w, &out, sign, m->chain->dir, &d->digest, &d->file_len,
                              &d->manifest_len, e);
     w->w = NULL;
-    free(out.sources);
-    free(out.keys);
     ASSERT(res < 0 || d->file_len <= m->out_len); /* or the spool could pass its budget */
     return res;
 }
@@ -206,13 +148,16 @@ int merge_write(struct merge *m, struct bufpool *parts, const struct key_secret 
     char path[PATH_CAP];
     int res;
     ASSERT(m->fits && m->count >= 2 && reserved >= m->out_cost);
+    fold_manifest(&m->fold, &m->output, m->inputs[m->count - 1].facts.rp, &w.m);
     path_merged(path, m->chain->dir, m->inputs[m->count - 1].facts.rp);
-    res = deltawriter_new(&w.w, parts, path, m->sources, e);
+    res = deltawriter_new(&w.w, parts, path, m->output.sources, e);
     if (res == 0)
         res = write_inputs(&w, e);
     if (res == 0)
         res = finish(&w, sign, &d, e);
     deltawriter_abort(w.w);
+    free(w.m.sources);
+    free(w.m.keys);
     if (res == 0) {
         res = chain_replace(m->chain, &d, path, reserved, e);
         if (res < 0)

@@ -1,5 +1,6 @@
 #include "shipper.h"
 
+#include "attest.h"
 #include "fio.h"
 #include "log.h"
 #include "ship.h"
@@ -178,6 +179,7 @@ static uint64_t ride(struct shipper *s)
         riders[i].fiber = fiber_spawn(io, "ship", passenger_fiber, &riders[i]);
     }
     struct fiber *witness = fiber_spawn(io, "witness", witness_fiber, s);
+    struct fiber *attesting = fiber_spawn(io, "attest", attest_main, s);
     while (!s->stopping && caller_broken(s->caller, &e) == 0) {
         sample(s);
         if (caller_leaving(s->caller))
@@ -188,10 +190,12 @@ static uint64_t ride(struct shipper *s)
     set_link_up(s, false);
     for (size_t i = 0; i < s->count; i++)
         fiber_cancel(riders[i].fiber);
+    fiber_cancel(attesting);
     for (size_t i = 0; i < s->count; i++)
         fiber_join(riders[i].fiber);
     fiber_cancel(witness);
     fiber_join(witness);
+    fiber_join(attesting);
     if (homing) {
         s->departing = true;
         fiber_cancel(homing);
@@ -264,9 +268,10 @@ static void shipper_fiber(void *arg)
 }
 
 void shipper_start(struct shipper *s, const struct config_peer *hub, struct tls *tls,
-                   struct group **groups, size_t count, const char *state_dir, unsigned lanes_max)
+                   const struct key_secret *sign, struct group **groups, size_t count,
+                   const char *state_dir, unsigned lanes_max)
 {
-    *s = (struct shipper){.hub = hub, .tls = tls, .groups = groups, .count = count};
+    *s = (struct shipper){.hub = hub, .tls = tls, .sign = sign, .groups = groups, .count = count};
     bufpool_init(&s->parts, PART_SIZE, SHARE_PLACES);
     share_init(&s->share);
     if (hub)

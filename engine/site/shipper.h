@@ -28,6 +28,7 @@
 
 struct shipper {
     const struct config_peer *hub;
+    const struct key_secret *sign; /* what the hub compacted is attested with it */
     struct tls *tls;
     struct group **groups;
     size_t count;
@@ -59,10 +60,11 @@ struct shipper {
     unsigned sample_count;
 };
 
-/* groups: borrowed, open. state_dir: where the witness keeps its record. lanes_max: connections.
- * hub NULL: nothing is shipped, ever. */
+/* groups: borrowed, open; sign too. state_dir: where the witness keeps its record. lanes_max:
+ * connections. hub NULL: nothing is shipped, ever. */
 void shipper_start(struct shipper *s, const struct config_peer *hub, struct tls *tls,
-                   struct group **groups, size_t count, const char *state_dir, unsigned lanes_max);
+                   const struct key_secret *sign, struct group **groups, size_t count,
+                   const char *state_dir, unsigned lanes_max);
 void shipper_stop(struct shipper *s); /* (waits) */
 /* The hub did something for us; it refused something. */
 void shipper_served(struct shipper *s);

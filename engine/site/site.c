@@ -184,8 +184,8 @@ int site_start(struct site *s, struct err *e)
     for (size_t i = 0; i < s->count; i++)
         group_start(s->groups[i]);
     merger_init(&s->merger, s->groups, s->count, &s->spool, s->keys.sign);
-    shipper_start(&s->shipper, c->hub[0] ? config_peer(c, c->hub) : NULL, s->keys.tls, s->groups,
-                  s->count, c->state_dir, c->lanes_max);
+    shipper_start(&s->shipper, c->hub[0] ? config_peer(c, c->hub) : NULL, s->keys.tls, s->keys.sign,
+                  s->groups, s->count, c->state_dir, c->lanes_max);
     governor_start(&s->governor, c, &s->shipper.share, &s->shop, s->groups, s->count);
     merger_start(&s->merger);
     s->measure = fiber_spawn(fiber_io(), "measure", measure_fiber, s);
@@ -417,4 +417,9 @@ void site_stop(struct site *s)
         shipper_stop(&s->shipper);
     }
     site_free(s);
+}
+
+struct shipper *site_shipper(struct site *s)
+{
+    return &s->shipper;
 }

@@ -9,6 +9,7 @@
 #include "relais.pb-c.h"
 
 struct site;
+struct shipper;
 
 struct export_keeper;
 
@@ -56,6 +57,8 @@ int site_record(struct site *s, const Relais__Record *m, Relais__Recorded *out, 
 /* Fills the site's part of the status; strings and arrays live in `arena`-like storage of the site
  * and stay valid until the next call. */
 void site_status(struct site *s, Relais__Status *out);
+/* For tests. */
+struct shipper *site_shipper(struct site *s);
 /* Of one that was opened, started or not. Stops fibers, leaves spool and state as a crash would,
  * only tidier; frees. (waits) */
 void site_stop(struct site *s);

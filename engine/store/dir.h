@@ -5,7 +5,8 @@
  *   ROOT/tmp/N                          puts under way; emptied at open
  *   ROOT/sites/SITE/objects/...         objects
  *   ROOT/sites/SITE/heads/GROUP/head    the head, replaced as a whole
- *   ROOT/sites/SITE/heads/GROUP/catalog fixed-size slots, appended; the head says how many count
+ *   ROOT/sites/SITE/heads/GROUP/catalog fixed-size slots, appended; the head says how many count;
+ *                                       "catalog.N" in generation N
  *
  * A name GROUP/RP16/DIGEST.PART becomes the file GROUP/RP13+/RP3+DIGEST.PART (dir_object_path): one
  * directory per 4096 recovery points, where one for each would cost its making and syncing on every
@@ -94,6 +95,10 @@ int dir_move_head(struct store *, const char *site, const char *group,
                   const struct store_head *from, const struct store_head *to, struct err *);
 int dir_catalog(struct store *, const char *site, const char *group, uint64_t after,
                 struct store_head *out, uint32_t max, uint32_t *count, struct err *);
+int dir_generation(struct store *, const char *site, const char *group, uint64_t *out,
+                   struct err *);
+int dir_splice(struct store *, const char *site, const char *group, uint64_t from, uint64_t first,
+               uint64_t last, const struct store_head *to, uint32_t count, struct err *);
 int dir_groups(struct store *, const char *site, struct store_names *out, struct err *);
 
 int dir_claim(struct store *, const char *name, struct store_claim *out, struct err *);

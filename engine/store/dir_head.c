@@ -6,12 +6,16 @@
  * two leaves a slot that does not count and is overwritten by the next move.
  *
  *   slot:  rp u64, len u16, value[STORE_ENTRY_MAX], zeroes, sum u64
- *   head:  "RELAISH1", slots u64, rp u64, len u16, value[STORE_ENTRY_MAX], sum u64
+ * A splice writes the whole catalog anew, as the file of the next generation, which the head then
+ * names; what an earlier one left behind is overwritten.
+ *
+ *   head:  "RELAISH1", slots u64, generation u64, rp u64, len u16, value[STORE_ENTRY_MAX], sum u64
  *
  * Numbers are little-endian; sum is FNV-1a of what comes before it, against decay. */
 #include "dir.h"
 
 #include "bytes.h"
+#include "fault.h"
 #include "store_name.h"
 
 #include <errno.h>
@@ -24,11 +28,12 @@
 #define CATALOG_SLOT  1024u
 #define CATALOG_CHUNK 32u /* slots read at once */
 #define BODY_LEN      (8u + 2u + STORE_ENTRY_MAX)
-#define HEAD_LEN      (16u + BODY_LEN + 8u)
+#define HEAD_BODY     24u
+#define HEAD_LEN      (HEAD_BODY + BODY_LEN + 8u)
 _Static_assert(BODY_LEN + 8u <= CATALOG_SLOT, "an entry fits its slot");
 
 struct head_file {
-    uint64_t slots;
+    uint64_t slots, generation;
     struct store_head head;
 };
 
@@ -82,9 +87,11 @@ static int load_head(const char *dir, struct head_file *out, struct err *e)
     p = text;
     if (len != HEAD_LEN || memcmp(p, head_magic, sizeof head_magic) != 0 ||
         bytes_le64(p + HEAD_LEN - 8) != sum_of(p, HEAD_LEN - 8) ||
-        decode_body(&out->head, p + 16) != 0 || (out->slots = bytes_le64(p + 8)) == 0)
+        decode_body(&out->head, p + HEAD_BODY) != 0 || (out->slots = bytes_le64(p + 8)) == 0)
         r = err_set(e, ERR_CORRUPT,
                     "store: %s is damaged: restore that file from a backup of the store", path);
+    else
+        out->generation = bytes_le64(p + 16);
     free(text);
     return r;
 }
@@ -154,24 +161,23 @@ static int write_slot(const char *path, uint64_t slot, const struct store_head *
     return r < 0 ? r : 0;
 }
 
-static int append(struct dir_node *n, const struct head_file *now, const struct store_head *to,
-                  struct err *e)
+static void catalog_path(char dst[DIR_PATH_MAX + 32], const struct dir_node *n, uint64_t generation)
+{
+    if (generation == 0)
+        (void)snprintf(dst, DIR_PATH_MAX + 32, "%s/catalog", n->path);
+    else
+        (void)snprintf(dst, DIR_PATH_MAX + 32, "%s/catalog.%" PRIu64, n->path, generation);
+}
+
+static int write_head(struct dir_node *n, const struct head_file *f, struct err *e)
 {
     char path[DIR_PATH_MAX + 8];
     uint8_t buf[HEAD_LEN];
     int r;
-    (void)snprintf(path, sizeof path, "%s/catalog", n->path);
-    r = write_slot(path, now->slots, to);
-    /* The catalog's own name must be durable before a head that counts on it. */
-    if (r == 0 && now->slots == 0) {
-        n->asked++;
-        r = dir_node_settle(n);
-    }
-    if (r < 0)
-        return dir_fail(e, r, "writing", path);
     memcpy(buf, head_magic, sizeof head_magic);
-    bytes_set_le64(buf + 8, now->slots + 1);
-    encode_body(buf + 16, to);
+    bytes_set_le64(buf + 8, f->slots);
+    bytes_set_le64(buf + 16, f->generation);
+    encode_body(buf + HEAD_BODY, &f->head);
     bytes_set_le64(buf + HEAD_LEN - 8, sum_of(buf, HEAD_LEN - 8));
     (void)snprintf(path, sizeof path, "%s/head", n->path);
     /* Until this has succeeded, what head() reads may not be durable: it settles first. */
@@ -180,6 +186,24 @@ static int append(struct dir_node *n, const struct head_file *now, const struct 
     if (r == 0)
         n->synced = n->asked;
     return r;
+}
+
+static int append(struct dir_node *n, const struct head_file *now, const struct store_head *to,
+                  struct err *e)
+{
+    struct head_file next = {.slots = now->slots + 1, .generation = now->generation, .head = *to};
+    char path[DIR_PATH_MAX + 32];
+    int r;
+    catalog_path(path, n, now->generation);
+    r = write_slot(path, now->slots, to);
+    /* The catalog's own name must be durable before a head that counts on it. */
+    if (r == 0 && now->slots == 0) {
+        n->asked++;
+        r = dir_node_settle(n);
+    }
+    if (r < 0)
+        return dir_fail(e, r, "writing", path);
+    return write_head(n, &next, e);
 }
 
 int dir_move_head(struct store *store, const char *site, const char *group,
@@ -250,29 +274,14 @@ static int find_slot(int fd, const char *path, uint64_t slots, uint64_t after, u
     return 0;
 }
 
-int dir_catalog(struct store *store, const char *site, const char *group, uint64_t after,
-                struct store_head *out, uint32_t max, uint32_t *count, struct err *e)
+/* The slots [slot, slot + *count) of an open catalog, as many as there are. */
+static int read_page(int fd, const char *path, uint64_t slots, uint64_t after,
+                     struct store_head *out, uint32_t max, uint32_t *count, struct err *e)
 {
-    char path[DIR_PATH_MAX + 8];
-    struct head_file now;
-    struct dir_node *n;
     uint64_t slot = 0;
-    int r = enter(dir_of(store), site, group, &n, &now, e), fd;
-    if (r)
-        return r;
-    (void)snprintf(path, sizeof path, "%s/catalog", n->path);
-    /* Slots that count never change: no need to hold up moves. */
-    leave(dir_of(store), n);
-    *count = 0;
-    if (now.head.rp <= after)
-        return 0;
-    fd = fio_open(path, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return dir_fail(e, fd, "opening", path);
-    if (after > 0)
-        r = find_slot(fd, path, now.slots, after, &slot, e);
-    while (r == 0 && *count < max && slot < now.slots) {
-        uint64_t want = now.slots - slot;
+    int r = after > 0 ? find_slot(fd, path, slots, after, &slot, e) : 0;
+    while (r == 0 && *count < max && slot < slots) {
+        uint64_t want = slots - slot;
         uint32_t chunk = max - *count < CATALOG_CHUNK ? max - *count : CATALOG_CHUNK;
         if (want < chunk)
             chunk = (uint32_t)want;
@@ -280,7 +289,162 @@ int dir_catalog(struct store *store, const char *site, const char *group, uint64
         slot += chunk;
         *count += r == 0 ? chunk : 0;
     }
+    return r;
+}
+
+int dir_catalog(struct store *store, const char *site, const char *group, uint64_t after,
+                struct store_head *out, uint32_t max, uint32_t *count, struct err *e)
+{
+    char path[DIR_PATH_MAX + 32];
+    struct head_file now;
+    struct dir_node *n;
+    int r = enter(dir_of(store), site, group, &n, &now, e), fd = -1;
+    if (r)
+        return r;
+    *count = 0;
+    catalog_path(path, n, now.generation);
+    if (now.head.rp > after)
+        fd = fio_open(path, O_RDONLY | O_CLOEXEC, 0);
+    /* Slots that count never change, and a file that was replaced is there while it is open: no
+     * need to hold up moves. */
+    leave(dir_of(store), n);
+    if (now.head.rp <= after)
+        return 0;
+    if (fd < 0)
+        return dir_fail(e, fd, "opening", path);
+    r = read_page(fd, path, now.slots, after, out, max, count, e);
     fio_close_always(fd);
+    return r;
+}
+
+/* ---- replacing entries ---- */
+
+int dir_generation(struct store *store, const char *site, const char *group, uint64_t *out,
+                   struct err *e)
+{
+    struct head_file f;
+    struct dir_node *n;
+    int r = enter(dir_of(store), site, group, &n, &f, e);
+    if (r)
+        return r;
+    leave(dir_of(store), n);
+    *out = f.generation;
+    return 0;
+}
+
+/* The catalog that is written: slots of the old one, and new ones. */
+struct splicing {
+    int from, to;
+    const char *from_path, *to_path;
+    uint64_t slots; /* written */
+};
+
+static int put_slots(struct splicing *s, const struct store_head *h, uint32_t count, struct err *e)
+{
+    uint8_t *buf = err_calloc(count, CATALOG_SLOT);
+    int r;
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t *p = buf + (size_t)i * CATALOG_SLOT;
+        encode_body(p, &h[i]);
+        bytes_set_le64(p + CATALOG_SLOT - 8, sum_of(p, CATALOG_SLOT - 8));
+    }
+    r = fio_write_all(s->to, buf, (size_t)count * CATALOG_SLOT, s->slots * CATALOG_SLOT);
+    free(buf);
+    s->slots += count;
+    return r < 0 ? dir_fail(e, r, "writing", s->to_path) : 0;
+}
+
+static int copy_slots(struct splicing *s, uint64_t slot, uint64_t end, struct err *e)
+{
+    struct store_head *page = err_calloc(CATALOG_CHUNK, sizeof *page);
+    int r = 0;
+    while (r == 0 && slot < end) {
+        uint32_t n = end - slot < CATALOG_CHUNK ? (uint32_t)(end - slot) : CATALOG_CHUNK;
+        r = read_slots(s->from, s->from_path, slot, n, page, e);
+        if (r == 0)
+            r = put_slots(s, page, n, e);
+        slot += n;
+    }
+    free(page);
+    return r;
+}
+
+static int write_spliced(struct splicing *s, const struct head_file *now, uint64_t first,
+                         uint64_t last, const struct store_head *to, uint32_t count, struct err *e)
+{
+    uint64_t low = now->slots, high = now->slots;
+    int r = 0;
+    if (count > 0) {
+        r = find_slot(s->from, s->from_path, now->slots, first - 1, &low, e);
+        if (r == 0)
+            r = find_slot(s->from, s->from_path, now->slots, last, &high, e);
+    }
+    if (r == 0)
+        r = copy_slots(s, 0, low, e);
+    if (r == 0 && count > 0)
+        r = put_slots(s, to, count, e);
+    if (r == 0)
+        r = copy_slots(s, high, now->slots, e);
+    if (r == 0 && (r = fio_sync(s->to, false)) < 0)
+        r = dir_fail(e, r, "syncing", s->to_path);
+    return r;
+}
+
+/* The group's node is locked. */
+static int replace(struct dir_node *n, const struct head_file *now, uint64_t first, uint64_t last,
+                   const struct store_head *to, uint32_t count, struct err *e)
+{
+    char from[DIR_PATH_MAX + 32], path[DIR_PATH_MAX + 32];
+    struct splicing s = {.from_path = from, .to_path = path};
+    struct head_file next = *now;
+    int r;
+    catalog_path(from, n, now->generation);
+    catalog_path(path, n, ++next.generation);
+    s.from = fio_open(from, O_RDONLY | O_CLOEXEC, 0);
+    s.to = fio_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (s.from < 0 || s.to < 0)
+        r = dir_fail(e, s.from < 0 ? s.from : s.to, "opening", s.from < 0 ? from : path);
+    else
+        r = write_spliced(&s, now, first, last, to, count, e);
+    fio_close_always(s.from);
+    fio_close_always(s.to);
+    if (r)
+        return r;
+    fault_reached(FAULT_SPLICE_WRITTEN);
+    next.slots = s.slots;
+    n->asked++; /* its name must be durable before a head that counts on it */
+    r = dir_node_settle(n);
+    if (r < 0)
+        return dir_fail(e, r, "syncing", n->path);
+    r = write_head(n, &next, e);
+    fault_reached(FAULT_SPLICE_MOVED);
+    if (r == 0)
+        (void)fio_unlink_always(from);
+    return r;
+}
+
+int dir_splice(struct store *store, const char *site, const char *group, uint64_t from,
+               uint64_t first, uint64_t last, const struct store_head *to, uint32_t count,
+               struct err *e)
+{
+    struct dir_store *s = dir_of(store);
+    struct head_file now;
+    struct dir_node *n;
+    int r = enter(s, site, group, &n, &now, e);
+    if (r)
+        return r;
+    ASSERT(count == 0 ? last == 0 : first > 0 && first <= last && last < now.head.rp);
+    ASSERT(count == 0 || (to[0].rp >= first && to[count - 1].rp == last));
+    if (now.generation != from)
+        r = err_set(e, ERR_CONFLICT,
+                    "store: the catalog of %s/%s is of generation %" PRIu64 ", not %" PRIu64
+                    ": read it again",
+                    site, group, now.generation, from);
+    else if (now.head.rp == 0)
+        r = err_set(e, ERR_NOENT, "store: %s/%s has no head", site, group);
+    else
+        r = replace(n, &now, first, last, to, count, e);
+    leave(s, n);
     return r;
 }
 

@@ -2,7 +2,8 @@
  *
  * In the pool, per site a namespace:
  *   o/NAME       objects
- *   head.GROUP   omap: "head" = rp u64 and value; "rp.RP16" = value, the catalog
+ *   head.GROUP   omap: "head" = rp u64 and value; "rp.RP16" = value, the catalog; "generation" =
+ *                u64, once entries were replaced
  *   groups       omap: a key for each group that ever was given a head
  * and in the default namespace the object "relais" that says which format this is, and
  *   lease.NAME   omap: "claim" = turn u64 and holder
@@ -102,6 +103,11 @@ int rstore_move_head(struct store *, const char *site, const char *group,
                      const struct store_head *from, const struct store_head *to, struct err *);
 int rstore_catalog(struct store *, const char *site, const char *group, uint64_t after,
                    struct store_head *out, uint32_t max, uint32_t *count, struct err *);
+int rstore_generation(struct store *, const char *site, const char *group, uint64_t *out,
+                      struct err *);
+int rstore_splice(struct store *, const char *site, const char *group, uint64_t from,
+                  uint64_t first, uint64_t last, const struct store_head *to, uint32_t count,
+                  struct err *);
 int rstore_groups(struct store *, const char *site, struct store_names *out, struct err *);
 
 int rstore_claim(struct store *, const char *name, struct store_claim *out, struct err *);

@@ -11,11 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KEY_HEAD "head"
-#define KEY_RP   "rp."
-#define KEY_MAX  24u
-#define HEAD_MAX (8u + STORE_ENTRY_MAX)
-#define OMAP_MAX 64u /* keys asked for at once */
+#define KEY_HEAD       "head"
+#define KEY_RP         "rp."
+#define KEY_GENERATION "generation"
+#define KEY_MAX        24u
+#define HEAD_MAX       (8u + STORE_ENTRY_MAX)
+#define OMAP_MAX       64u /* keys asked for at once */
 
 static void head_oid(char dst[RADOS_OID_MAX], const char *group)
 {
@@ -146,6 +147,118 @@ int rstore_move_head(struct store *store, const char *site, const char *group,
                        " that was to be followed: another hub moved it; read it again",
                        site, group, from->rp);
     return r < 0 ? rstore_fail(s, e, r, "moving", site, oid) : 0;
+}
+
+/* ---- replacing entries ---- */
+
+static int read_generation(struct rstore *s, rados_ioctx_t ioctx, const char *oid, uint64_t *out)
+{
+    static const char *const keys[] = {KEY_GENERATION};
+    static const size_t lens[] = {sizeof KEY_GENERATION - 1};
+    rados_read_op_t read = rados_create_read_op();
+    rados_omap_iter_t iter;
+    char *key, *value;
+    size_t key_len, value_len;
+    int done = 0, r;
+    *out = 0;
+    rados_read_op_omap_get_vals_by_keys2(read, keys, 1, lens, &iter, &done);
+    r = rstore_read(s, ioctx, read, oid);
+    if (r == 0)
+        r = rados_omap_get_next2(iter, &key, &value, &key_len, &value_len);
+    if (r == 0 && key && value_len != 8)
+        r = -EBADMSG;
+    else if (r == 0 && key)
+        *out = bytes_le64((const uint8_t *)value);
+    rados_omap_get_end(iter);
+    return r == -ENOENT ? 0 : r;
+}
+
+int rstore_generation(struct store *store, const char *site, const char *group, uint64_t *out,
+                      struct err *e)
+{
+    struct rstore *s = rstore_of(store);
+    char oid[RADOS_OID_MAX];
+    rados_ioctx_t ioctx;
+    int r = store_name_group(site, group, e);
+    if (r == 0)
+        r = rstore_site(s, site, &ioctx, e);
+    if (r)
+        return r;
+    head_oid(oid, group);
+    r = read_generation(s, ioctx, oid, out);
+    if (r == -EBADMSG)
+        return damaged(s, e, site, oid);
+    return r < 0 ? rstore_fail(s, e, r, "reading", site, oid) : 0;
+}
+
+/* Compares, removes, sets: the OSD does it all or not at all. A generation that is not there
+ * compares as an empty value. */
+static rados_write_op_t splice_op(uint64_t from, uint64_t first, uint64_t last,
+                                  const struct store_head *to, uint32_t count)
+{
+    rados_write_op_t w = rados_create_write_op();
+    const char **keys = err_calloc(count + 1u, sizeof *keys);
+    const char **values = err_calloc(count + 1u, sizeof *values);
+    size_t *key_lens = err_calloc(count + 1u, sizeof *key_lens);
+    size_t *value_lens = err_calloc(count + 1u, sizeof *value_lens);
+    char(*names)[KEY_MAX] = err_calloc(count + 1u, sizeof *names), begin[KEY_MAX], end[KEY_MAX];
+    uint8_t was[8], is[8];
+    bytes_set_le64(was, from);
+    bytes_set_le64(is, from + 1);
+    rados_write_op_assert_exists(w);
+    rados_write_op_omap_cmp2(w, KEY_GENERATION, LIBRADOS_CMPXATTR_OP_EQ, (const char *)was,
+                             sizeof KEY_GENERATION - 1, from == 0 ? 0 : sizeof was, NULL);
+    if (count > 0) {
+        rp_key(begin, first);
+        rp_key(end, last + 1);
+        rados_write_op_omap_rm_range2(w, begin, strlen(begin), end, strlen(end));
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        rp_key(names[i], to[i].rp);
+        keys[i] = names[i];
+        key_lens[i] = strlen(names[i]);
+        values[i] = (const char *)to[i].value;
+        value_lens[i] = to[i].len;
+    }
+    keys[count] = KEY_GENERATION;
+    key_lens[count] = sizeof KEY_GENERATION - 1;
+    values[count] = (const char *)is;
+    value_lens[count] = sizeof is;
+    rados_write_op_omap_set2(w, keys, values, key_lens, value_lens, count + 1u); /* copies */
+    free(keys);
+    free(values);
+    free(key_lens);
+    free(value_lens);
+    free(names);
+    return w;
+}
+
+int rstore_splice(struct store *store, const char *site, const char *group, uint64_t from,
+                  uint64_t first, uint64_t last, const struct store_head *to, uint32_t count,
+                  struct err *e)
+{
+    struct rstore *s = rstore_of(store);
+    char oid[RADOS_OID_MAX];
+    rados_ioctx_t ioctx;
+    int r = store_name_group(site, group, e);
+    ASSERT(count == 0
+               ? last == 0
+               : first > 0 && first <= last && to[0].rp >= first && to[count - 1].rp == last);
+    if (r == 0)
+        r = rstore_site(s, site, &ioctx, e);
+    if (r)
+        return r;
+    head_oid(oid, group);
+    r = rstore_write(s, ioctx, splice_op(from, first, last, to, count), oid, 0);
+    if (r == -ENOENT)
+        return err_set(e, ERR_NOENT, "store: %s/%s has no head", site, group);
+    /* As in move_head. */
+    if (r == -ECANCELED && !fiber_cancelled())
+        return err_set(e, ERR_CONFLICT,
+                       "store: the catalog of %s/%s is not of generation %" PRIu64
+                       ": another hub changed it; read it again",
+                       site, group, from);
+    return r < 0 ? rstore_fail(s, e, r, "replacing entries of", site, oid) : 0;
 }
 
 /* Values of the keys that start with prefix and follow start; each(arg, ...) is told of every one

@@ -1,8 +1,9 @@
 /* store.h: where a hub keeps deltas. The second seam: dir (plain files) and rados (Ceph).
  *
  * Objects are immutable once put: names contain the digest of the delta they belong to, a put of a
- * name that exists is idempotent. The only thing that changes is a group's head, and it moves by
- * compare-and-set, together with the catalog entry of the RP it moves to. Two hubs may share a
+ * name that exists is idempotent. What changes is a group's head, which moves by compare-and-set,
+ * together with the catalog entry of the RP it moves to; and, behind it, entries of the catalog
+ * that others replace (splice). Two hubs may share a
  * rados store; a dir store is locked by the one that opened it. What size, list, head, catalog and
  * groups tell of is durable, also when another process put it and was killed.
  *
@@ -29,9 +30,9 @@ struct store_names {
     char (*names)[STORE_NAME_MAX];
 };
 
-/* Logs beside a group's recovery points, moved and listed in the same way, each entry with the next
- * number, of which groups() does not tell: "GROUP.readers", "GROUP.policy", "GROUP.usage",
- * "GROUP.scrub", and a hub's own, "HUB.audit" in the namespace of its name. */
+/* Logs beside a group's recovery points, moved and listed in the same way, never spliced, each
+ * entry with the next number, of which groups() does not tell: "GROUP.readers", "GROUP.policy",
+ * "GROUP.usage", "GROUP.scrub", and a hub's own, "HUB.audit" in the namespace of its name. */
 #define STORE_READERS ".readers"
 #define STORE_POLICY  ".policy"
 #define STORE_USAGE   ".usage"
@@ -75,6 +76,18 @@ struct store_ops {
     /* Catalog entries with rp > after, ascending, at most max; *count tells how many. */
     int (*catalog)(struct store *, const char *site, const char *group, uint64_t after,
                    struct store_head *out, uint32_t max, uint32_t *count, struct err *);
+    /* How often entries of the group's catalog were replaced. */
+    int (*generation)(struct store *, const char *site, const char *group, uint64_t *out,
+                      struct err *);
+    /* Puts `count` entries in the place of those with first <= rp <= last, atomically and durably,
+     * if the generation is still `from`; it is one more then. first <= last < the head's rp, the
+     * new entries ascend between them and end at last; or count is 0 and last is 0: only the
+     * generation moves on, so that whoever began before must begin anew. Errors: CONFLICT (another
+     * generation), SPACE, IO, AGAIN. After IO or AGAIN it may have happened: read the generation.
+     */
+    int (*splice)(struct store *, const char *site, const char *group, uint64_t from,
+                  uint64_t first, uint64_t last, const struct store_head *to, uint32_t count,
+                  struct err *);
     /* Groups of a site that have a head, sorted. The caller frees out->names. */
     int (*groups)(struct store *, const char *site, struct store_names *out, struct err *);
 

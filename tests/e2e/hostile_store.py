@@ -1,6 +1,6 @@
 """A hosting member that lies: changes what a dir store holds, the way relais itself writes it.
 
-    hostile_store.py ROOT flip SITE GROUP RP OFFSET          one bit of a delta; "index", "manifest": in that
+    hostile_store.py ROOT flip SITE GROUP RP OFFSET          one bit of a delta; "index", "tables", "manifest": in that
     hostile_store.py ROOT cut SITE GROUP RP BYTES            its first object loses BYTES at the end
     hostile_store.py ROOT lose SITE GROUP RP                 its objects are gone
     hostile_store.py ROOT swap SITE GROUP RP RP              the content of two deltas is exchanged
@@ -18,7 +18,7 @@ import shutil
 import struct
 import sys
 
-SLOT, HEAD, BODY = 1024, 16 + 522 + 8, 522
+SLOT, HEAD, BODY = 1024, 24 + 522 + 8, 522
 
 
 def fnv(data):
@@ -33,8 +33,9 @@ class Group:
         self.group, self.heads = group, f"{root}/sites/{site}/heads/{group}"
         self.objects = f"{root}/sites/{site}/objects/{group}"
         with open(self.heads + "/head", "rb") as f:
-            count = struct.unpack("<Q", f.read(16)[8:])[0]
-        with open(self.heads + "/catalog", "rb") as f:
+            count, self.generation = struct.unpack("<8xQQ", f.read(24))
+        self.catalog = f"{self.heads}/catalog" + (f".{self.generation}" if self.generation else "")
+        with open(self.catalog, "rb") as f:
             raw = f.read(count * SLOT)
         self.entries = [raw[i * SLOT : i * SLOT + BODY] for i in range(count)]
 
@@ -48,11 +49,11 @@ class Group:
         sys.exit(f"there is no RP {rp}")
 
     def save(self):
-        with open(self.heads + "/catalog", "wb") as f:
+        with open(self.catalog, "wb") as f:
             for e in self.entries:
                 slot = e + bytes(SLOT - 8 - len(e))
                 f.write(slot + struct.pack("<Q", fnv(slot)))
-        head = b"RELAISH1" + struct.pack("<Q", len(self.entries)) + self.entries[-1]
+        head = b"RELAISH1" + struct.pack("<QQ", len(self.entries), self.generation) + self.entries[-1]
         with open(self.heads + "/head", "wb") as f:
             f.write(head + struct.pack("<Q", fnv(head)))
 
@@ -70,9 +71,16 @@ class Group:
     def place(self, rp, what):
         """Deltas of one object only."""
         value = self.entries[self.at(rp)][10:]
-        end = struct.unpack("<Q", value[125:133])[0] - 16
-        manifest = end - struct.unpack("<I", value[141:145])[0]
-        return {"index": manifest - 20, "manifest": end - 30}.get(what) or int(what)
+        end = struct.unpack("<Q", value[157:165])[0] - 16
+        manifest = end - struct.unpack("<I", value[173:177])[0]
+        with open(self.files(rp)[0], "rb") as f:
+            raw = f.read()[manifest:]
+        at = 16
+        for _ in range(3):
+            at += 1 + raw[at]
+        at += 48 + (40 if raw[12] & 2 else 0) + 44
+        tables = struct.unpack("<I", raw[at + 36 : at + 40])[0]
+        return {"index": manifest - tables - 20, "tables": manifest - 20, "manifest": end - 30}.get(what) or int(what)
 
 
 def change(path, edit):

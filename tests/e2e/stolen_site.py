@@ -31,10 +31,11 @@ def key_file(path):
 
 
 def keys_of(delta, public, secret):
-    """(data key, subkey) of each source of a delta: wraps and salts are in its manifest."""
+    """(data key, subkey) of each source of a delta: wraps and salts are in the tables before its manifest."""
     with open(delta, "rb") as f:
         raw = f.read()
-    manifest = raw[-16 - struct.unpack("<I", raw[-16:-12])[0] : -16]
+    end = len(raw) - 16 - struct.unpack("<I", raw[-16:-12])[0]
+    manifest = raw[max(0, end - 4096) : end]
     fp = __import__("hashlib").sha256(public).digest()[:8]
     out = []
     for at in (m.start() for m in re.finditer(re.escape(fp), manifest)):

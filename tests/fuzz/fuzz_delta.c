@@ -3,6 +3,7 @@
 #include "delta.h"
 #include "fuzz.h"
 #include "index.h"
+#include "tables.h"
 
 static void read_index(const struct manifest *m, const uint8_t *data)
 {
@@ -39,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (uint32_t i = 0; i < m.part_count; i++)
             sum += manifest_part_len(&m, i);
         ASSERT(sum == place);
-        read_index(&m, data);
+        if (tables_decode(&m, data + manifest_tables_place(&m), m.tables_len, &e) == 0)
+            read_index(&m, data);
     }
     manifest_free(&m);
     return 0;

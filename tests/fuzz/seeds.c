@@ -28,7 +28,7 @@ static void deltas(void)
     struct bytes_out o = bytes_out(MIB);
     example_make(&x, 1, false);
     save("delta", "small", &x.file);
-    bytes_put(&o, x.file.p + x.index_place + x.index_len, x.manifest_len);
+    bytes_put(&o, x.file.p + x.file.len - DELTA_TRAILER_LEN - x.manifest_len, x.manifest_len);
     save("manifest", "small", &o);
     o.len = 0;
     bytes_put_u32(&o, EXAMPLE_EXTENTS);

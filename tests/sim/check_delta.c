@@ -1,6 +1,7 @@
 #include "check_delta.h"
 
 #include "index.h"
+#include "tables.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -42,12 +43,12 @@ static int judge(const struct check_image *image, const struct check_entry *entr
                  const struct manifest *m, const uint8_t *file, struct err *e)
 {
     struct digest d;
-    uint64_t end = m->index_place + m->index_len;
+    uint64_t end = manifest_place(m);
     if (strcmp(m->site, image->site) != 0 || strcmp(m->group, image->group) != 0)
         return wrong(e, "its manifest is of another group");
     if (m->rp != entry->rp || m->rp_first != entry->rp_first ||
         !digest_equal(&m->parent, &entry->parent) || m->flags != entry->flags ||
-        !digest_equal(m->rp_first < m->rp ? &m->stands_for : &entry->digest, &entry->link))
+        !digest_equal(m->flags & MANIFEST_REPLACES ? &m->stands_for : &entry->digest, &entry->link))
         return wrong(e, "manifest and catalog disagree");
     if (end + entry->manifest_len + 16 != entry->file_len)
         return wrong(e, "lengths do not add up");
@@ -158,6 +159,8 @@ int check_delta_apply(struct check_image *image, const struct check_entry *entry
         manifest_decode(&m, raw, entry->manifest_len, e))
         return -(int)e->code;
     rc = judge(image, entry, &m, file, e);
+    if (rc == 0)
+        rc = tables_decode(&m, file + manifest_tables_place(&m), m.tables_len, e);
     if (rc == 0)
         rc = open_all(image, &m, file, e);
     *complete = m.flags & MANIFEST_COMPLETE;

@@ -8,8 +8,8 @@
 #include <string.h>
 
 /* See the drawing in engine/store/dir_head.c. */
-#define HEAD_LEN  (16u + CHECK_BODY_LEN + 8u)
-#define HEAD_BODY 16u
+#define HEAD_LEN  (24u + CHECK_BODY_LEN + 8u)
+#define HEAD_BODY 24u
 #define SLOT_LEN  1024u
 
 /* ---- dir ---- */
@@ -32,7 +32,10 @@ static uint8_t *dir_bodies(const struct check_store *s, const char *site, const 
 {
     size_t head_len = 0, catalog_len = 0;
     uint8_t *head = load(s, &head_len, "%s/heads/%s/head", site, group), *out = NULL;
-    uint8_t *catalog = load(s, &catalog_len, "%s/heads/%s/catalog", site, group);
+    uint64_t generation = head && head_len == HEAD_LEN ? bytes_le64(head + 16) : 0;
+    uint8_t *catalog = generation == 0 ? load(s, &catalog_len, "%s/heads/%s/catalog", site, group)
+                                       : load(s, &catalog_len, "%s/heads/%s/catalog.%" PRIu64, site,
+                                              group, generation);
     if (head && head_len == HEAD_LEN)
         *count = bytes_le64(head + 8);
     if (head && head_len != HEAD_LEN) {

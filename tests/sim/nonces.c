@@ -3,6 +3,7 @@
 #include "delta.h"
 #include "err.h"
 #include "index.h"
+#include "tables.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +166,11 @@ void nonces_take(struct nonces *n, const char *where, const struct key_public *s
         manifest_verify(file + place, manifest_len, signer, &e) ||
         manifest_decode(&m, file + place, manifest_len, &e))
         return;
+    if (delta_file_len(&m, manifest_len) != len ||
+        tables_decode(&m, file + manifest_tables_place(&m), m.tables_len, &e)) {
+        manifest_free(&m);
+        return;
+    }
     digest_of(&index, file + m.index_place, m.index_len);
     whole = delta_file_len(&m, manifest_len) == len && digest_equal(&index, &m.index_digest);
     if (whole) {

@@ -195,6 +195,36 @@ enum err_code pool_run_catalog(struct pool_op *op)
     return 0;
 }
 
+enum err_code pool_run_generation(struct pool_op *op)
+{
+    const struct log *l = log_of(op->pool, op->site, op->name);
+    op->off = l ? l->generation : 0;
+    return 0;
+}
+
+enum err_code pool_run_splice(struct pool_op *op)
+{
+    struct log *l = log_of(op->pool, op->site, op->name);
+    size_t kept = 0;
+    if (op->pool->full)
+        return ERR_SPACE;
+    if (!l)
+        return ERR_NOENT;
+    if (l->generation != op->off)
+        return ERR_CONFLICT;
+    ASSERT(op->last < l->head.rp);
+    l->generation++;
+    for (size_t i = 0; i < l->count; i++)
+        if (op->count == 0 || l->entries[i].rp < op->first || l->entries[i].rp > op->last)
+            l->entries[kept++] = l->entries[i];
+    l->count = kept;
+    for (uint32_t i = 0; i < op->count; i++)
+        set_entry(l, &op->heads[i]);
+    world_trace(op->pool->w, "pool: RP %" PRIu64 " to %" PRIu64 " of %s became %u", op->first,
+                op->last, l->key, op->count);
+    return 0;
+}
+
 enum err_code pool_run_groups(struct pool_op *op)
 {
     struct store_pick pick = store_pick("", "");

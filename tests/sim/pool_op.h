@@ -17,6 +17,7 @@ struct log { /* a group's head and catalog */
     struct store_head head; /* rp 0: none */
     struct store_head *entries;
     size_t count;
+    uint64_t generation;
 };
 
 struct lease {
@@ -50,7 +51,7 @@ struct pool_op {
     char *site, *name, *after;
     uint8_t *data;
     size_t len;
-    uint64_t off;
+    uint64_t off, first, last;
     struct store_head from, to;
     struct store_claim claim_from, claim_to;
     struct store_head *heads;
@@ -67,6 +68,8 @@ enum err_code pool_run_remove(struct pool_op *op);
 enum err_code pool_run_head(struct pool_op *op);
 enum err_code pool_run_move(struct pool_op *op);
 enum err_code pool_run_catalog(struct pool_op *op);
+enum err_code pool_run_generation(struct pool_op *op);
+enum err_code pool_run_splice(struct pool_op *op);
 enum err_code pool_run_groups(struct pool_op *op);
 enum err_code pool_run_claim(struct pool_op *op);
 enum err_code pool_run_move_claim(struct pool_op *op);

@@ -56,7 +56,7 @@ static void on_answer(struct world_event *ev)
 static bool is_read(const struct pool_op *op)
 {
     return op->run != pool_run_put && op->run != pool_run_remove && op->run != pool_run_move &&
-           op->run != pool_run_move_claim;
+           op->run != pool_run_move_claim && op->run != pool_run_splice;
 }
 
 /* No answer comes: what becomes of it. */
@@ -267,6 +267,30 @@ static int pool_read_catalog(struct store *s, const char *site, const char *grou
     return op_end(op, rc);
 }
 
+static int pool_read_generation(struct store *s, const char *site, const char *group, uint64_t *out,
+                                struct err *e)
+{
+    struct pool_op *op = op_make(s, site, group, pool_run_generation);
+    int rc = op_run(op, e);
+    *out = op->off;
+    return op_end(op, rc);
+}
+
+static int pool_splice(struct store *s, const char *site, const char *group, uint64_t from,
+                       uint64_t first, uint64_t last, const struct store_head *to, uint32_t count,
+                       struct err *e)
+{
+    struct pool_op *op = op_make(s, site, group, pool_run_splice);
+    op->off = from;
+    op->first = first;
+    op->last = last;
+    op->count = count;
+    op->heads = err_calloc(count + 1u, sizeof *op->heads);
+    if (count > 0)
+        memcpy(op->heads, to, count * sizeof *to);
+    return op_end(op, op_run(op, e));
+}
+
 static int pool_groups(struct store *s, const char *site, struct store_names *out, struct err *e)
 {
     struct pool_op *op = op_make(s, site, "", pool_run_groups);
@@ -310,6 +334,8 @@ static const struct store_ops pool_ops = {
     .head = pool_read_head,
     .move_head = pool_move_head,
     .catalog = pool_read_catalog,
+    .generation = pool_read_generation,
+    .splice = pool_splice,
     .groups = pool_groups,
     .claim = pool_claim,
     .move_claim = pool_move_claim,

@@ -1,5 +1,7 @@
 #include "example.h"
 
+#include "tables.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,7 +78,7 @@ static void put_extents(struct example *x, const struct datakey *key, struct ind
 
 static void put_end(struct example *x, struct index_writer *w, struct manifest *m)
 {
-    struct bytes_out o = bytes_out(MANIFEST_MAX);
+    struct bytes_out o = bytes_out(MANIFEST_MAX), tables = bytes_out(TABLES_MAX);
     uint8_t trailer[DELTA_TRAILER_LEN];
     struct digest parts[8];
     struct err e = ERR_INIT;
@@ -86,6 +88,9 @@ static void put_end(struct example *x, struct index_writer *w, struct manifest *
     m->index_len = x->index_len = (uint32_t)w->out.len;
     digest_of(&m->index_digest, w->out.p, w->out.len);
     bytes_put(&x->file, w->out.p, w->out.len);
+    ASSERT(tables_encode(&tables, m, &e) == 0);
+    bytes_put(&x->file, tables.p, tables.len);
+    bytes_free(&tables);
     m->part_count = manifest_parts_of(x->file.len);
     ASSERT(m->part_count <= 8);
     m->parts = parts;

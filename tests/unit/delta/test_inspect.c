@@ -1,6 +1,7 @@
 /* inspect: tells what is in a delta file, and finds every kind of damage in it. */
 #include "example.h"
 #include "inspect.h"
+#include "tables.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -108,19 +109,21 @@ static void json_tells_the_same(void **state)
 
 static void damage_anywhere_is_found(void **state)
 {
+    const size_t at = x.file.len - DELTA_TRAILER_LEN - x.manifest_len;
     const struct {
         size_t at;
         int rc;
     } cases[] = {
-        {0, -ERR_INPUT},                                       /* header */
-        {DELTA_HEADER_LEN, -ERR_CORRUPT},                      /* first extent */
-        {PART_SIZE, -ERR_CORRUPT},                             /* second part */
-        {(size_t)x.index_place, -ERR_CORRUPT},                 /* index */
-        {(size_t)x.index_place + x.index_len, -ERR_INPUT},     /* magic of the manifest */
-        {x.file.len - DELTA_TRAILER_LEN - 1, -ERR_AUTH},       /* signature */
-        {x.file.len - DELTA_TRAILER_LEN, -ERR_INPUT},          /* length of the manifest */
-        {x.file.len - 1, -ERR_INPUT},                          /* end mark */
-        {(size_t)x.index_place + x.index_len + 65, -ERR_AUTH}, /* parent, in the manifest */
+        {0, -ERR_INPUT},                                 /* header */
+        {DELTA_HEADER_LEN, -ERR_CORRUPT},                /* first extent */
+        {PART_SIZE, -ERR_CORRUPT},                       /* second part */
+        {(size_t)x.index_place, -ERR_CORRUPT},           /* index */
+        {at - 1, -ERR_CORRUPT},                          /* tables */
+        {at, -ERR_INPUT},                                /* magic of the manifest */
+        {x.file.len - DELTA_TRAILER_LEN - 1, -ERR_AUTH}, /* signature */
+        {x.file.len - DELTA_TRAILER_LEN, -ERR_INPUT},    /* length of the manifest */
+        {x.file.len - 1, -ERR_INPUT},                    /* end mark */
+        {at + 65, -ERR_AUTH},                            /* parent, in the manifest */
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -182,8 +185,10 @@ static void the_example_opens_to_its_volume(void **state)
     uint8_t key[SEAL_KEY_LEN], *plain = err_malloc(EXTENT_MAX);
     int rc;
     (void)state;
-    assert_int_equal(
-        manifest_decode(&m, x.file.p + x.index_place + x.index_len, x.manifest_len, &e), 0);
+    assert_int_equal(manifest_decode(&m, x.file.p + x.file.len - DELTA_TRAILER_LEN - x.manifest_len,
+                                     x.manifest_len, &e),
+                     0);
+    assert_int_equal(tables_decode(&m, x.file.p + manifest_tables_place(&m), m.tables_len, &e), 0);
     assert_int_equal(datakey_unwrap(key, &m.keys[0], &x.restore, 1, &e), 0);
     seal_key_derive(&k, key, m.sources[0].salt);
     index_reader_init(&r, x.file.p + x.index_place, x.index_len, m.extents, 2, 1, DELTA_HEADER_LEN,

@@ -1,4 +1,5 @@
 #include "hub_fixture.h"
+#include "tables.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -140,7 +141,7 @@ static void end(struct builder *b, struct test_delta *out)
 {
     const struct spec *s = b->spec;
     struct manifest *m = &b->m;
-    struct bytes_out o = bytes_out(MANIFEST_MAX);
+    struct bytes_out o = bytes_out(MANIFEST_MAX), tables = bytes_out(TABLES_MAX);
     struct err e = ERR_INIT;
     uint8_t trailer[DELTA_TRAILER_LEN];
     m->index_place = b->len;
@@ -149,26 +150,34 @@ static void end(struct builder *b, struct test_delta *out)
     if (b->index.out.len)
         append(b, b->index.out.p, b->index.out.len);
     digest_of(&m->index_digest, b->file + m->index_place, m->index_len);
-    m->part_count = manifest_parts_of(b->len);
-    m->parts = err_calloc(m->part_count, sizeof *m->parts);
-    for (uint32_t i = 0; i < m->part_count; i++)
-        digest_of(&m->parts[i], b->file + i * PART_SIZE, manifest_part_len(m, i));
     (void)snprintf(m->site, sizeof m->site, "%s", b->site);
     (void)snprintf(m->group, sizeof m->group, "%s", b->group);
     m->rp_first = s->rp_first ? s->rp_first : s->rp;
     m->rp = s->rp;
-    m->parent = s->parent;
-    m->stands_for = s->stands_for;
-    m->cut_time = s->cut_time ? s->cut_time : (int64_t)s->rp * 1000000000;
-    m->flags = s->stretch ? 0 : MANIFEST_COMPLETE;
-    m->volumes = err_calloc(m->volume_count, sizeof *m->volumes);
-    memcpy(m->volumes, b->volumes, m->volume_count * sizeof *m->volumes);
     m->key_count = 1;
     m->sources = b->sources;
     m->keys = &b->wraps;
+    if (tables_encode(&tables, m, &e) < 0)
+        fail_msg("%s", e.text);
+    append(b, tables.p, tables.len);
+    bytes_free(&tables);
+    m->part_count = manifest_parts_of(b->len);
+    m->parts = err_calloc(m->part_count, sizeof *m->parts);
+    for (uint32_t i = 0; i < m->part_count; i++)
+        digest_of(&m->parts[i], b->file + i * PART_SIZE, manifest_part_len(m, i));
+    m->parent = s->parent;
+    m->stands_for = s->stands_for;
+    m->good_from = digest_is_zero(&s->stands_for) ? 0 : s->good_from ? s->good_from : s->rp;
+    m->cut_time = s->cut_time ? s->cut_time : (int64_t)s->rp * 1000000000;
+    m->flags = s->stretch ? 0 : MANIFEST_COMPLETE;
+    m->flags |= digest_is_zero(&s->stands_for) ? 0 : MANIFEST_REPLACES;
+    m->volumes = err_calloc(m->volume_count, sizeof *m->volumes);
+    memcpy(m->volumes, b->volumes, m->volume_count * sizeof *m->volumes);
     if (manifest_encode(&o, m, s->sign ? s->sign : sign_keys[BETHUNE], &e) < 0)
         fail_msg("%s", e.text);
     out->content_len = b->len;
+    out->tables_len = m->tables_len;
+    memcpy(out->key_id, b->wraps.id, DATAKEY_ID_LEN);
     append(b, o.p, o.len);
     delta_trailer(trailer, (uint32_t)o.len);
     append(b, trailer, sizeof trailer);

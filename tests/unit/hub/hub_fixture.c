@@ -162,6 +162,35 @@ static int faulty_groups(struct store *s, const char *site, struct store_names *
     return real_of(s)->ops->groups(real_of(s), site, out, e);
 }
 
+static int faulty_remove(struct store *s, const char *site, const char *name, struct err *e)
+{
+    return real_of(s)->ops->remove(real_of(s), site, name, e);
+}
+
+static int faulty_generation(struct store *s, const char *site, const char *group, uint64_t *out,
+                             struct err *e)
+{
+    return real_of(s)->ops->generation(real_of(s), site, group, out, e);
+}
+
+static int faulty_splice(struct store *s, const char *site, const char *group, uint64_t from,
+                         uint64_t first, uint64_t last, const struct store_head *to, uint32_t count,
+                         struct err *e)
+{
+    return real_of(s)->ops->splice(real_of(s), site, group, from, first, last, to, count, e);
+}
+
+static int faulty_claim(struct store *s, const char *name, struct store_claim *out, struct err *e)
+{
+    return real_of(s)->ops->claim(real_of(s), name, out, e);
+}
+
+static int faulty_move_claim(struct store *s, const char *name, const struct store_claim *from,
+                             const struct store_claim *to, struct err *e)
+{
+    return real_of(s)->ops->move_claim(real_of(s), name, from, to, e);
+}
+
 static const struct store_ops faulty_ops = {.put = faulty_put,
                                             .get = faulty_get,
                                             .size = faulty_size,
@@ -169,7 +198,12 @@ static const struct store_ops faulty_ops = {.put = faulty_put,
                                             .head = faulty_head,
                                             .move_head = faulty_move,
                                             .catalog = faulty_catalog,
-                                            .groups = faulty_groups};
+                                            .groups = faulty_groups,
+                                            .remove = faulty_remove,
+                                            .generation = faulty_generation,
+                                            .splice = faulty_splice,
+                                            .claim = faulty_claim,
+                                            .move_claim = faulty_move_claim};
 
 /* ---- hub ---- */
 

@@ -34,7 +34,8 @@ struct spec_extent {
 struct spec {
     const char *site, *group;         /* NULL: bethune, records */
     uint64_t rp_first, rp;            /* rp_first 0: rp */
-    struct digest parent, stands_for; /* stands_for: of a merged one */
+    struct digest parent, stands_for; /* stands_for: of one that replaces others */
+    uint64_t good_from;               /* then; 0: rp */
     uint16_t sources;                 /* 0: 1; they are of the last so many RPs */
     int64_t cut_time;
     bool stretch;                          /* not complete */
@@ -49,6 +50,8 @@ struct spec {
 struct test_delta {
     uint8_t *file; /* whole, with manifest and trailer */
     uint64_t len, content_len;
+    uint32_t tables_len; /* before the manifest; the index ends where they begin */
+    uint8_t key_id[DATAKEY_ID_LEN];
     uint8_t *manifest; /* in file */
     uint32_t manifest_len;
     struct digest digest;

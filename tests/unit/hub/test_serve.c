@@ -341,9 +341,9 @@ static void object_names_sort_by_rp_and_part(void **state)
     struct digest d;
     (void)state;
     memset(d.b, 0xab, sizeof d.b);
-    catalog_object_name(a, "records", 255, &d, 10);
+    catalog_object_name(a, "records", 255, d.b, 10);
     assert_string_equal(a, "records/00000000000000ff/abababababababab.000a");
-    catalog_object_name(b, "records", 256, &d, 1);
+    catalog_object_name(b, "records", 256, d.b, 1);
     assert_true(strcmp(a, b) < 0);
 }
 

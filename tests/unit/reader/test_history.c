@@ -22,13 +22,15 @@ struct plant {
 
 static struct catalog_entry entry_of(const struct test_delta *d)
 {
-    return (struct catalog_entry){.rp_first = d->rp,
-                                  .rp = d->rp,
-                                  .digest = d->digest,
-                                  .link = d->digest,
-                                  .flags = MANIFEST_COMPLETE,
-                                  .file_len = d->len,
-                                  .manifest_len = d->manifest_len};
+    struct catalog_entry x = {.rp_first = d->rp,
+                              .rp = d->rp,
+                              .digest = d->digest,
+                              .link = d->digest,
+                              .flags = MANIFEST_COMPLETE,
+                              .file_len = d->len,
+                              .manifest_len = d->manifest_len};
+    memcpy(x.id, d->digest.b, sizeof x.id);
+    return x;
 }
 
 static void plant(struct plant *p, const struct test_delta *d, const struct catalog_entry *x)
@@ -36,7 +38,7 @@ static void plant(struct plant *p, const struct test_delta *d, const struct cata
     char name[STORE_NAME_MAX];
     struct store_head to;
     struct store *s = p->f->real;
-    catalog_object_name(name, "records", x->rp, &x->digest, 0);
+    catalog_object_name(name, "records", x->rp, x->digest.b, 0);
     MUST(s->ops->put(s, "bethune", name, d->file, d->len, err));
     assert_int_equal(catalog_encode(&to, x), 0);
     MUST(s->ops->move_head(s, "bethune", "records", &p->head, &to, err));

@@ -156,16 +156,21 @@ static void tampered(void *arg)
     world_start(&w);
     world_open(&w);
     MUST(fio_replace_file(w.target, "precious", 8, 0600, err));
+    /* The tables of data keys: their last byte lies before the manifest. */
+    uint64_t end = w.m.deltas[2].content_len;
+    flip_byte(&w, 2, end - 1);
+    REFUSED(ERR_CORRUPT, "delta of RP 2: the tables", restore(&w, 2, w.target, true, NULL, err));
+    flip_byte(&w, 2, end - 1);
     /* A sealed byte. */
     flip_byte(&w, 2, DELTA_HEADER_LEN + 3);
     REFUSED(ERR_AUTH, "bethune/records@2, volume data", restore(&w, 2, w.target, true, NULL, err));
     REFUSED(ERR_AUTH, "delta of RP 2", restore(&w, 2, NULL, false, NULL, err));
     MUST(restore(&w, 1, NULL, false, NULL, err)); /* which does not need it */
     flip_byte(&w, 2, DELTA_HEADER_LEN + 3);
-    /* The index: its last byte lies before the manifest. */
-    flip_byte(&w, 2, w.m.deltas[2].content_len - 1);
+    /* The index: its last byte lies before the tables. */
+    flip_byte(&w, 2, end - w.m.deltas[2].tables_len - 1);
     REFUSED(ERR_CORRUPT, "bethune/records@2: the index", restore(&w, 3, w.target, true, NULL, err));
-    flip_byte(&w, 2, w.m.deltas[2].content_len - 1);
+    flip_byte(&w, 2, end - w.m.deltas[2].tables_len - 1);
     /* The manifest: nobody even opens the history. */
     struct reader *r = NULL;
     flip_byte(&w, 2, w.m.deltas[2].len - 30);

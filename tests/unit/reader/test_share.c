@@ -123,11 +123,10 @@ static void nonsense(void *arg)
     (void)arg;
     world_start(&w);
     world_open(&w);
-    const struct manifest *m = reader_manifest(w.r, 1);
     randombytes_buf(other, sizeof other);
     datakey_wrap(&wrap, other, key_public(restore_key(DOUAI)));
     for (unsigned i = 0; i < 3; i++)
-        memcpy(batch + i * WRAPS_ENTRY_LEN, m->keys[0].id, DATAKEY_ID_LEN);
+        memcpy(batch + i * WRAPS_ENTRY_LEN, w.m.deltas[1].key_id, DATAKEY_ID_LEN);
     memcpy(batch + DATAKEY_ID_LEN, wrap.sealed, DATAKEY_WRAP_LEN);
     randombytes_buf(batch + WRAPS_ENTRY_LEN + DATAKEY_ID_LEN, DATAKEY_WRAP_LEN);
     datakey_wrap(&wrap, other, key_public(restore_key(ARRAS)));

@@ -2,6 +2,7 @@
 
 #include "delta.h"
 #include "index.h"
+#include "tables.h"
 #include "uring.h"
 
 #include <setjmp.h>
@@ -304,6 +305,7 @@ void replay_apply(struct replay *r, const struct fixture *f, uint64_t rp)
     assert_int_equal(delta_file_len(&m, mlen), len);
     digest_of(&index, file + m.index_place, m.index_len);
     assert_true(digest_equal(&index, &m.index_digest));
+    MUST(tables_decode(&m, file + manifest_tables_place(&m), m.tables_len, &e), &e);
     check_parts(&m, file);
     for (uint16_t i = 0; i < m.volume_count; i++)
         r->images[i].size = m.volumes[i].size;

@@ -226,15 +226,15 @@ static void what_is_left(void *arg)
     b.chain.sent = 0;
     MUST(merge_plan(&m, &b.chain, 0, 5, &b.err), &b.err);
     assert_int_equal(m.kept, 2);
-    assert_int_equal(m.sources, 1);
-    assert_int_equal(m.keys, 1);
+    assert_int_equal(m.output.sources, 1);
+    assert_int_equal(m.output.keys, 1);
     assert_true(m.in_cost == b.spool.files && m.out_cost < m.in_cost / 4);
     merge_end(&m);
     fixture_fill(f, 0, 6 * MIB, MIB, 9);
     MUST(bench_cut(&b, ""), &b.err);
     MUST(merge_plan(&m, &b.chain, 4, 2, &b.err), &b.err); /* two that have nothing in common */
     assert_int_equal(m.kept, 3);
-    assert_int_equal(m.sources, 2);
+    assert_int_equal(m.output.sources, 2);
     assert_true(m.out_cost + 64 * KIB > m.in_cost);
     merge_end(&m);
     bench_close(&b);

@@ -241,6 +241,131 @@ SPEC(the_catalog_pages_through_every_rp_in_order)
     assert_page(f, UINT64_MAX, 40, 0, 0);
 }
 
+/* ---- replacing entries ---- */
+
+/* RPs 1 to 20 of "records". Returns the head. */
+static struct store_head twenty(struct fixture *f)
+{
+    struct store_head at = {0};
+    struct err e = ERR_INIT;
+    for (uint64_t rp = 1; rp <= 20; rp++) {
+        struct store_head to = entry(rp, "as it was");
+        ok(OPS->move_head(f->store, f->site, "records", &at, &to, &e), &e);
+        at = to;
+    }
+    return at;
+}
+
+static void assert_catalog(struct fixture *f, const char *want)
+{
+    struct store_head got[64];
+    struct err e = ERR_INIT;
+    uint32_t count = 0;
+    char text[512] = "";
+    ok(OPS->catalog(f->store, f->site, "records", 0, got, 64, &count, &e), &e);
+    for (uint32_t i = 0; i < count; i++) {
+        size_t at = strlen(text);
+        (void)snprintf(text + at, sizeof text - at, "%s%u%s", i ? " " : "", (unsigned)got[i].rp,
+                       memcmp(got[i].value, "new", 3) == 0 ? "*" : "");
+    }
+    assert_string_equal(text, want);
+}
+
+static uint64_t generation(struct fixture *f)
+{
+    struct err e = ERR_INIT;
+    uint64_t out = 99;
+    ok(OPS->generation(f->store, f->site, "records", &out, &e), &e);
+    return out;
+}
+
+SPEC(entries_are_replaced_by_others_and_the_head_stays)
+{
+    struct store_head to[] = {entry(7, "new 7"), entry(12, "new 12")}, at = twenty(f);
+    struct store_head next = entry(21, "as it was");
+    struct err e = ERR_INIT;
+    assert_int_equal(generation(f), 0);
+    ok(OPS->splice(f->store, f->site, "records", 0, 3, 12, to, 2, &e), &e);
+    assert_int_equal(generation(f), 1);
+    assert_catalog(f, "1 2 7* 12* 13 14 15 16 17 18 19 20");
+    assert_page(f, 20, 1, 0, 0);
+    assert_head(f, "records", 20, "as it was");
+    ok(OPS->move_head(f->store, f->site, "records", &at, &next, &e), &e);
+    ok(OPS->splice(f->store, f->site, "records", 1, 1, 7, to, 1, &e), &e);
+    ok(OPS->splice(f->store, f->site, "records", 2, 20, 20, &(struct store_head){.rp = 20}, 1, &e),
+       &e);
+    assert_catalog(f, "7* 12* 13 14 15 16 17 18 19 20 21");
+    assert_int_equal(generation(f), 3);
+}
+
+SPEC(entries_are_replaced_only_in_the_generation_that_was_read)
+{
+    struct store_head to = entry(12, "new");
+    struct err e = ERR_INIT;
+    fails(OPS->splice(f->store, f->site, "records", 0, 0, 0, NULL, 0, &e), NOENT);
+    (void)twenty(f);
+    fails(OPS->splice(f->store, f->site, "records", 1, 3, 12, &to, 1, &e), CONFLICT);
+    ok(OPS->splice(f->store, f->site, "records", 0, 3, 12, &to, 1, &e), &e);
+    fails(OPS->splice(f->store, f->site, "records", 0, 3, 12, &to, 1, &e), CONFLICT);
+    /* What began under generation 1 can be kept from ending. */
+    ok(OPS->splice(f->store, f->site, "records", 1, 0, 0, NULL, 0, &e), &e);
+    to = entry(14, "new");
+    fails(OPS->splice(f->store, f->site, "records", 1, 13, 14, &to, 1, &e), CONFLICT);
+    assert_int_equal(generation(f), 2);
+    assert_catalog(f, "1 2 12* 13 14 15 16 17 18 19 20");
+}
+
+struct splicer {
+    struct fixture *f;
+    struct store *store;
+    uint64_t last;
+    int r;
+};
+
+static void replace(void *arg)
+{
+    struct splicer *s = arg;
+    struct store_head to = entry(s->last, "new");
+    struct err e = ERR_INIT;
+    s->r = s->store->ops->splice(s->store, s->f->site, "records", 0, 2, s->last, &to, 1, &e);
+}
+
+SPEC(of_those_who_race_to_replace_one_wins_and_no_move_is_lost)
+{
+    struct store *second = fixture_second(f);
+    struct store_head at = twenty(f);
+    struct splicer s[8];
+    struct fiber *running[8];
+    struct err e = ERR_INIT;
+    unsigned won = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        s[i] = (struct splicer){.f = f, .store = i % 2 ? second : f->store, .last = 10 + i};
+        running[i] = fiber_spawn(fiber_io(), "splice", replace, &s[i]);
+    }
+    for (uint64_t rp = 21; rp <= 30; rp++) {
+        struct store_head to = entry(rp, "as it was");
+        ok(OPS->move_head(f->store, f->site, "records", &at, &to, &e), &e);
+        at = to;
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        fiber_join(running[i]);
+        won += s[i].r == 0;
+        if (s[i].r != 0)
+            fails(s[i].r, CONFLICT);
+    }
+    assert_int_equal(won, 1);
+    for (unsigned i = 0; i < 8; i++)
+        if (s[i].r == 0) {
+            struct store_head got[32];
+            uint32_t count;
+            ok(OPS->catalog(f->store, f->site, "records", 0, got, 32, &count, &e), &e);
+            assert_int_equal(count, 30 - s[i].last + 2);
+            assert_int_equal(got[1].rp, s[i].last);
+            assert_int_equal(got[count - 1].rp, 30);
+        }
+    fixture_close_second(f, second);
+}
+
 SPEC(groups_with_a_head_are_listed_in_order)
 {
     static const char *const groups[] = {"records", "a-z", "imaging", "records-2"};
@@ -573,6 +698,9 @@ int main(void)
         cmocka_unit_test(the_head_moves_only_from_exactly_what_it_is),
         cmocka_unit_test(an_entry_may_be_empty_or_of_full_length),
         cmocka_unit_test(the_catalog_pages_through_every_rp_in_order),
+        cmocka_unit_test(entries_are_replaced_by_others_and_the_head_stays),
+        cmocka_unit_test(entries_are_replaced_only_in_the_generation_that_was_read),
+        cmocka_unit_test(of_those_who_race_to_replace_one_wins_and_no_move_is_lost),
         cmocka_unit_test(groups_with_a_head_are_listed_in_order),
         cmocka_unit_test(a_listing_is_sorted_and_starts_after_what_was_seen),
         cmocka_unit_test(a_listing_longer_than_a_page_continues),
