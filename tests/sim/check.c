@@ -14,8 +14,9 @@ struct cut {
     uint64_t sizes[CHECK_VOLUMES];
 };
 
-struct point { /* an RP that was seen, if it was complete */
-    bool complete;
+struct point {                        /* an RP that was seen, if it was complete */
+    bool complete, there;             /* there: it is still offered */
+    uint64_t cut, instant, committed; /* committed: virtual time, if the hub's clock is right */
     uint64_t sums[CHECK_VOLUMES], sizes[CHECK_VOLUMES];
     uint64_t meets; /* the newest mark that was asked for, and whose RP it may be */
 };
@@ -32,9 +33,12 @@ struct check {
     struct nonces *nonces;
     struct cut *cuts;
     size_t cut_count, cut_cap;
-    struct digest *digests; /* of each RP that was seen, by RP; zero where none ended there */
-    struct point *points;   /* likewise */
-    uint64_t digest_count;
+    struct digest *links; /* of each RP that was seen, by RP; zero where none ended there */
+    struct point *points; /* likewise */
+    uint64_t link_count;
+    uint64_t keep;    /* ns; 0: for ever; LEDGER_NEVER: not known */
+    uint64_t history; /* a sum of the catalog entries that were applied */
+    uint64_t good_from;
     struct ledger *ledger; /* NULL: no volume is captured */
     uint64_t *asks;        /* instants */
     size_t ask_count;
@@ -74,7 +78,7 @@ void check_free(struct check *c)
     for (unsigned v = 0; v < c->image.count; v++)
         free(c->image.volumes[v].content);
     free(c->cuts);
-    free(c->digests);
+    free(c->links);
     free(c->points);
     free(c->asks);
     free(c->promises);
@@ -295,7 +299,7 @@ static void check_promises(struct check *c)
         struct promise *m = &c->promises[i];
         const struct point *p;
         /* Merged with those after it while it waited: the delta that stands for it has it all. */
-        while (m->rp < c->rp && digest_is_zero(&c->digests[m->rp]))
+        while (m->rp < c->rp && digest_is_zero(&c->links[m->rp]))
             m->rp++;
         p = &c->points[m->rp];
         if (m->rp > c->rp || !p->complete || p->meets < m->asked)
@@ -356,8 +360,7 @@ static uint8_t *assemble(struct check *c, const struct check_entry *e)
     uint64_t at = 0;
     for (unsigned part = 0; at < e->file_len; part++) {
         size_t len, want = e->file_len - at < PART_SIZE ? (size_t)(e->file_len - at) : PART_SIZE;
-        uint8_t *p =
-            check_store_object(&c->store, c->site, c->group, e->rp, &e->digest, part, &len);
+        uint8_t *p = check_store_object(&c->store, c->site, c->group, e->rp, e->id, part, &len);
         if (!p || len != want) {
             world_fail(c->w, "%s/%s: object %u of committed RP %" PRIu64 " %s", c->site, c->group,
                        part, e->rp, p ? "has the wrong length" : "is missing");
@@ -372,23 +375,57 @@ static uint8_t *assemble(struct check *c, const struct check_entry *e)
     return file;
 }
 
-/* What was acknowledged stays what it was. */
+/* What was acknowledged stays what it was; what others replace keeps its link. */
 static void remember(struct check *c, const struct check_entry *e)
 {
     struct digest *known;
-    if (e->rp >= c->digest_count) {
+    if (e->rp >= c->link_count) {
         uint64_t count = 2 * e->rp + 16;
-        c->digests = err_realloc(c->digests, count * sizeof *c->digests);
-        memset(c->digests + c->digest_count, 0, (count - c->digest_count) * sizeof *c->digests);
+        c->links = err_realloc(c->links, count * sizeof *c->links);
+        memset(c->links + c->link_count, 0, (count - c->link_count) * sizeof *c->links);
         c->points = err_realloc(c->points, count * sizeof *c->points);
-        memset(c->points + c->digest_count, 0, (count - c->digest_count) * sizeof *c->points);
-        c->digest_count = count;
+        memset(c->points + c->link_count, 0, (count - c->link_count) * sizeof *c->points);
+        c->link_count = count;
     }
-    known = &c->digests[e->rp];
-    if (!digest_is_zero(known) && !digest_equal(known, &e->digest) && e->rp <= c->acked)
-        world_fail(c->w, "%s/%s: RP %" PRIu64 ", which was acknowledged, is another one now",
-                   c->site, c->group, e->rp);
-    *known = e->digest;
+    known = &c->links[e->rp];
+    if (!digest_equal(known, &e->link)) {
+        if (!digest_is_zero(known) && e->rp <= c->acked)
+            world_fail(c->w, "%s/%s: RP %" PRIu64 ", which was acknowledged, is another one now",
+                       c->site, c->group, e->rp);
+        c->points[e->rp] = (struct point){0};
+    }
+    *known = e->link;
+}
+
+/* An RP that was compared before, and whose deltas others have replaced since. */
+static void compare_again(struct check *c)
+{
+    const struct point *p = &c->points[c->rp];
+    for (unsigned i = 0; i < c->image.count; i++)
+        if (p->sizes[i] != c->image.volumes[i].shown ||
+            p->sums[i] != sum_of(c->image.volumes[i].content, p->sizes[i])) {
+            world_fail(c->w,
+                       "%s/%s: compaction made RP %" PRIu64 " another: volume %s holds other bytes",
+                       c->site, c->group, c->rp, c->image.volumes[i].name);
+            return;
+        }
+    c->complete_cut = p->cut;
+    c->instant = p->instant;
+}
+
+static void take_point(struct check *c, const struct check_entry *e)
+{
+    struct point *p = &c->points[e->rp];
+    if (p->complete) {
+        compare_again(c);
+    } else {
+        c->w->complete++;
+        compare(c);
+        p->cut = c->complete_cut;
+        p->instant = c->instant;
+        p->committed = (uint64_t)(e->committed - INT64_C(1795000000) * (int64_t)IO_S);
+    }
+    p->there = true;
 }
 
 static bool follow(struct check *c, const struct check_entry *e)
@@ -416,11 +453,12 @@ static bool follow(struct check *c, const struct check_entry *e)
     c->rp = e->rp;
     c->tip = e->digest;
     c->link = e->link;
+    if (e->good_from > c->good_from)
+        c->good_from = e->good_from;
     c->w->checked++;
     c->w->did[DEED_MERGED] += e->rp_first < e->rp;
-    c->w->complete += complete;
-    if (complete)
-        compare(c);
+    if (complete && e->rp >= c->good_from)
+        take_point(c, e);
     return !c->w->failed;
 }
 
@@ -432,7 +470,9 @@ static void start_over(struct check *c)
         memset(x->content, 0, sectors_of(x->max) * SECTOR_SIZE);
         x->shown = 0;
     }
-    c->rp = c->complete_cut = c->instant = 0;
+    for (uint64_t i = 0; i < c->link_count; i++)
+        c->points[i].there = false;
+    c->rp = c->complete_cut = c->instant = c->good_from = 0;
     memset(&c->tip, 0, sizeof c->tip);
     memset(&c->link, 0, sizeof c->link);
 }
@@ -474,6 +514,55 @@ static void walk(struct check *c, const uint8_t *bodies, uint64_t count,
                    c->site, c->group, head->rp, c->rp);
 }
 
+/* ---- compaction ---- */
+
+/* Of the entries up to the RP that the image is at. */
+static uint64_t sum_of_history(const struct check *c, const uint8_t *bodies, uint64_t count)
+{
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < count && bytes_le64(bodies + i * CHECK_BODY_LEN) <= c->rp; i++)
+        sum = sum * 31 + sum_of(bodies + i * CHECK_BODY_LEN, CHECK_BODY_LEN);
+    return sum;
+}
+
+/* No object may be missing, of whatever RP, at any moment. */
+static void check_objects(struct check *c, const uint8_t *bodies, uint64_t count)
+{
+    for (uint64_t i = 0; i < count && !c->w->failed; i++) {
+        struct check_entry e;
+        uint64_t at = 0;
+        if (check_entry_decode(&e, bodies + i * CHECK_BODY_LEN))
+            return; /* the walk says so */
+        for (unsigned part = 0; at < e.file_len && !c->w->failed; part++, at += PART_SIZE)
+            if (check_store_object_len(&c->store, c->site, c->group, e.rp, e.id, part) !=
+                (e.file_len - at < PART_SIZE ? e.file_len - at : PART_SIZE))
+                world_fail(c->w,
+                           "%s/%s: object %u of RP %" PRIu64
+                           " is missing or of another length, and the catalog names it",
+                           c->site, c->group, part, e.rp);
+    }
+}
+
+static void check_kept(struct check *c)
+{
+    uint64_t newest = c->rp;
+    while (newest > 0 && !c->points[newest].complete)
+        newest--;
+    for (uint64_t rp = 1; rp <= newest && !c->w->failed; rp++) {
+        const struct point *p = &c->points[rp];
+        bool young =
+            c->keep == 0 || (c->keep != LEDGER_NEVER && c->w->now - p->committed < c->keep);
+        if (p->complete && !p->there && (young || rp == newest))
+            world_fail(c->w, "%s/%s: RP %" PRIu64 " is gone, but %s", c->site, c->group, rp,
+                       rp == newest ? "it is the newest complete one" : "the rule keeps it");
+    }
+}
+
+void check_keep(struct check *c, uint64_t ns)
+{
+    c->keep = ns;
+}
+
 void check_run(struct check *c)
 {
     struct check_entry head = {0};
@@ -492,8 +581,17 @@ void check_run(struct check *c)
                    c->site, c->group, head.rp, c->acked);
     else if (!bodies)
         start_over(c);
-    else
-        walk(c, bodies + CHECK_BODY_LEN, count, &head);
+    if (bodies && !c->w->failed) {
+        const uint8_t *entries = bodies + CHECK_BODY_LEN;
+        if (c->rp > 0 && head.rp >= c->rp && sum_of_history(c, entries, count) != c->history) {
+            c->w->did[DEED_REPLACED]++;
+            start_over(c);
+        }
+        check_objects(c, entries, count);
+        walk(c, entries, count, &head);
+        c->history = sum_of_history(c, entries, count);
+        check_kept(c);
+    }
     if (c->complete_cut < c->marked)
         world_fail(c->w,
                    "%s/%s: a mark of cut %" PRIu64 " was committed, the newest complete RP is "

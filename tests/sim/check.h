@@ -10,6 +10,7 @@
  *   - each complete RP is byte for byte what the volumes were at one cut, all at the same one, and
  *     cuts do not go back in time; of captured volumes the ledger says what may be a cut;
  *   - a mark that was committed holds all that was acknowledged before it was asked for;
+ *   - what compaction leaves is the same, byte for byte; what the rule keeps is there;
  *   - nothing that the site was told is committed is ever missing, or another than it was. */
 #ifndef SIM_CHECK_H
 #define SIM_CHECK_H
@@ -34,6 +35,9 @@ void check_add_volume(struct check *c, const char *name, uint64_t size, uint64_t
  * for all of them. */
 void check_add_captured(struct check *c, const char *name, uint64_t size, uint64_t max,
                         struct ledger *l);
+/* The hubs keep every RP for that long; 0: for ever (until this is called); LEDGER_NEVER: it is not
+ * known how long. The newest complete one stays whatever the rule. */
+void check_keep(struct check *c, uint64_t ns);
 /* The volume of that number has another size from now on. */
 void check_grown(struct check *c, unsigned volume, uint64_t size);
 

@@ -20,13 +20,15 @@ int check_entry_decode(struct check_entry *out, const uint8_t *body)
     bytes_get(&b, out->parent.b, DIGEST_LEN);
     bytes_get(&b, out->link.b, DIGEST_LEN);
     (void)bytes_get_u64(&b); /* cut time */
-    (void)bytes_get_u64(&b); /* committed time */
+    out->committed = (int64_t)bytes_get_u64(&b);
     for (unsigned i = 0; i < 4; i++)
         (void)bytes_get_u64(&b); /* clock, total of bytes, objects, RPs */
     out->flags = bytes_get_u32(&b);
     out->file_len = bytes_get_u64(&b);
     (void)bytes_get_u64(&b); /* plain bytes */
     out->manifest_len = bytes_get_u32(&b);
+    out->good_from = bytes_get_u64(&b);
+    bytes_get(&b, out->id, CHECK_ID_LEN);
     return bytes_bad(&b) || out->file_len > 64 * PART_SIZE ||
                    out->file_len < (uint64_t)out->manifest_len + 32
                ? -1
@@ -48,6 +50,7 @@ static int judge(const struct check_image *image, const struct check_entry *entr
         return wrong(e, "its manifest is of another group");
     if (m->rp != entry->rp || m->rp_first != entry->rp_first ||
         !digest_equal(&m->parent, &entry->parent) || m->flags != entry->flags ||
+        m->good_from != entry->good_from ||
         !digest_equal(m->flags & MANIFEST_REPLACES ? &m->stands_for : &entry->digest, &entry->link))
         return wrong(e, "manifest and catalog disagree");
     if (end + entry->manifest_len + 16 != entry->file_len)

@@ -27,6 +27,9 @@ struct check_entry {
     uint64_t rp_first, rp, file_len;
     struct digest digest, parent, link;
     uint32_t flags, manifest_len;
+    int64_t committed; /* by the hub's clock */
+    uint64_t good_from;
+    uint8_t id[CHECK_ID_LEN];
 };
 
 /* The body of a slot or of the head file. 0, or -1. */

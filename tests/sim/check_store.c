@@ -91,21 +91,50 @@ uint8_t *check_store_bodies(const struct check_store *s, const char *site, const
     return s->disk ? dir_bodies(s, site, group, count, wrong) : pool_bodies(s, site, group, count);
 }
 
-uint8_t *check_store_object(const struct check_store *s, const char *site, const char *group,
-                            uint64_t rp, const struct digest *digest, unsigned part, size_t *len)
+/* Where it is in a dir store, below ROOT/sites; in a pool, its name. */
+static void object_path(const struct check_store *s, char dst[STORE_NAME_MAX + 128],
+                        const char *site, const char *group, uint64_t rp,
+                        const uint8_t id[CHECK_ID_LEN], unsigned part)
 {
-    char hex[17], name[STORE_NAME_MAX];
+    char hex[2 * CHECK_ID_LEN + 1];
+    bytes_hex(hex, id, CHECK_ID_LEN);
+    if (s->disk)
+        (void)snprintf(dst, STORE_NAME_MAX + 128,
+                       "%s/objects/%s/%013" PRIx64 "+/%03" PRIx64 "+%s.%04x", site, group, rp >> 12,
+                       rp & 0xfff, hex, part);
+    else
+        (void)snprintf(dst, STORE_NAME_MAX + 128, "%s/%016" PRIx64 "/%s.%04x", group, rp, hex,
+                       part);
+}
+
+uint8_t *check_store_object(const struct check_store *s, const char *site, const char *group,
+                            uint64_t rp, const uint8_t id[CHECK_ID_LEN], unsigned part, size_t *len)
+{
+    char path[STORE_NAME_MAX + 128];
     const uint8_t *data;
     uint8_t *out;
-    bytes_hex(hex, digest->b, 8);
+    object_path(s, path, site, group, rp, id, part);
     if (s->disk)
-        return load(s, len, "%s/objects/%s/%013" PRIx64 "+/%03" PRIx64 "+%s.%04x", site, group,
-                    rp >> 12, rp & 0xfff, hex, part);
-    (void)snprintf(name, sizeof name, "%s/%016" PRIx64 "/%s.%04x", group, rp, hex, part);
-    data = pool_object(s->pool, site, name, len);
+        return load(s, len, "%s", path);
+    data = pool_object(s->pool, site, path, len);
     if (!data)
         return NULL;
     out = err_malloc(*len + 1);
     memcpy(out, data, *len);
     return out;
+}
+
+uint64_t check_store_object_len(const struct check_store *s, const char *site, const char *group,
+                                uint64_t rp, const uint8_t id[CHECK_ID_LEN], unsigned part)
+{
+    char path[STORE_NAME_MAX + 128], full[STORE_NAME_MAX + 300];
+    struct io_stat st = {0};
+    size_t len;
+    object_path(s, path, site, group, rp, id, part);
+    if (!s->disk) {
+        (void)pool_object(s->pool, site, path, &len);
+        return len;
+    }
+    (void)snprintf(full, sizeof full, "%s/sites/%s", s->root, path);
+    return disk_stat(s->disk, full, &st) < 0 ? 0 : st.size;
 }

@@ -3,10 +3,10 @@
 #ifndef SIM_CHECK_STORE_H
 #define SIM_CHECK_STORE_H
 
-#include "digest.h"
 #include "disk.h"
 #include "pool.h"
 
+#define CHECK_ID_LEN   8u
 #define CHECK_BODY_LEN (10u + STORE_ENTRY_MAX) /* rp u64, length u16, value */
 
 struct check_store {
@@ -22,6 +22,10 @@ uint8_t *check_store_bodies(const struct check_store *s, const char *site, const
                             uint64_t *count, const char **wrong);
 /* An object of a delta, malloc'd; NULL: there is none. */
 uint8_t *check_store_object(const struct check_store *s, const char *site, const char *group,
-                            uint64_t rp, const struct digest *digest, unsigned part, size_t *len);
+                            uint64_t rp, const uint8_t id[CHECK_ID_LEN], unsigned part,
+                            size_t *len);
+/* Its length; 0: there is none. */
+uint64_t check_store_object_len(const struct check_store *s, const char *site, const char *group,
+                                uint64_t rp, const uint8_t id[CHECK_ID_LEN], unsigned part);
 
 #endif

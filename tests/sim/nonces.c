@@ -104,7 +104,7 @@ static int take_key(struct nonces *n, const char *where, const struct manifest *
     at = put(&n->keys, &id, &fresh);
     if (fresh)
         at->value = n->w->now;
-    else if (m->source_count == 1 && n->w->now - at->value > KEY_AGE_MAX)
+    else if (!(m->flags & MANIFEST_REPLACES) && n->w->now - at->value > KEY_AGE_MAX)
         world_fail(n->w, "%s: RP %llu is sealed under a data key that is %llu minutes old", where,
                    (unsigned long long)m->rp,
                    (unsigned long long)((n->w->now - at->value) / 60000000000u));

@@ -222,6 +222,8 @@ enum err_code pool_run_splice(struct pool_op *op)
         set_entry(l, &op->heads[i]);
     world_trace(op->pool->w, "pool: RP %" PRIu64 " to %" PRIu64 " of %s became %u", op->first,
                 op->last, l->key, op->count);
+    if (op->pool->moved)
+        op->pool->moved(op->pool->moved_arg, op->site, op->name);
     return 0;
 }
 

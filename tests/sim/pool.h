@@ -31,7 +31,7 @@ void pool_set_full(struct pool *p, bool full);
 
 /* ---- for the judge: what is in it, whoever asks ---- */
 
-/* Called after each move of a head, at that instant. */
+/* Called after each move of a head, and change behind it, at that instant. */
 void pool_watch(struct pool *p, void (*moved)(void *arg, const char *site, const char *group),
                 void *arg);
 /* The head, or NULL. Valid until the next event. */

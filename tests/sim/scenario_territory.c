@@ -101,6 +101,16 @@ static void decay(struct towns *t, struct rng *r, struct place *site)
     io_names_free(&names);
 }
 
+static void jump(struct towns *t, struct rng *r, struct place *p)
+{
+    node_jump(p->node, (int64_t)rng_below(r, 7200 * IO_S) - (int64_t)(3600 * IO_S));
+    if (!towns_is_hub(t, p) || t->keep == 0)
+        return;
+    for (unsigned i = 0; i < TOWNS_SITES; i++) /* ages are what the hub thinks they are */
+        for (unsigned g = 0; g < t->sites[i].group_count; g++)
+            check_keep(t->sites[i].groups[g].check, LEDGER_NEVER);
+}
+
 static void trouble(struct towns *t)
 {
     struct rng own, *r = &own;
@@ -132,7 +142,7 @@ static void trouble(struct towns *t)
         net_heal(t->w->net);
         break;
     case 11:
-        node_jump(p->node, (int64_t)rng_below(r, 7200 * IO_S) - (int64_t)(3600 * IO_S));
+        jump(t, r, p);
         break;
     case 12:
     case 13:

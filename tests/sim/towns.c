@@ -129,6 +129,7 @@ static void make_group(struct towns *t, struct place *p, struct place_group *g, 
     (void)snprintf(g->name, sizeof g->name, "%s", name);
     g->check =
         check_new(t->w, &t->store, p->name, g->name, key_public(p->sign), t->restore, t->nonces);
+    check_keep(g->check, t->keep);
     g->volume_count = (kind == 2 ? 2 : 1) + (unsigned)rng_below(r, 2);
     g->changed = true;
     if (kind > 0) {
@@ -193,6 +194,10 @@ static void hub_config(struct towns *t, struct place *hub)
     char *text = err_malloc(16384);
     size_t n = (size_t)snprintf(
         text, 16384, "[site]\nname = arras\n[hub]\nlisten = :7440\nstore = dir:%s\n", STORE_ROOT);
+    if (t->keep)
+        n += (size_t)snprintf(text + n, 16384 - n,
+                              "keep = all %us\nlock = never\ncompact-interval = %us\n",
+                              (unsigned)(t->keep / IO_S), t->night ? 60 : 4);
     for (unsigned i = 0; i < TOWNS_SITES; i++) {
         char link[KEY_WORD_MAX], sign[KEY_WORD_MAX];
         key_public_word(link, key_public(t->sites[i].link));
@@ -267,6 +272,8 @@ struct towns *towns_new(struct world *w, enum plant plant, enum towns_kind kind)
     t->plant = plant;
     t->night = kind == TOWNS_NIGHT;
     t->heavy = rng_chance(&w->rng, 50000) || kind == TOWNS_OUTAGE;
+    if (rng_chance(&w->rng, 600000))
+        t->keep = rng_between(&w->rng, 5, 40) * (t->night ? 40 : 1) * IO_S;
     t->procs = procs_new(w);
     t->restore = draw_key(w, KEY_RESTORE);
     t->newcomer = draw_key(w, KEY_RESTORE);

@@ -76,11 +76,12 @@ struct towns {
     unsigned hub_count;
     struct check_store store; /* what the hubs keep, for the judge */
     struct pool *pool;        /* of two hubs; NULL: the first one's disk has a dir store */
-    bool heavy;  /* volumes larger than the spool likes, outages longer than it lasts */
-    bool night;  /* groups are cut seldom */
-    bool quiet;  /* nobody writes volumes any more */
-    bool finale; /* sites mark their last state */
-    bool late;   /* it is over, and not all is done: sites say how they stand */
+    bool heavy;    /* volumes larger than the spool likes, outages longer than it lasts */
+    uint64_t keep; /* ns: how long hubs keep RPs; 0: for ever */
+    bool night;    /* groups are cut seldom */
+    bool quiet;    /* nobody writes volumes any more */
+    bool finale;   /* sites mark their last state */
+    bool late;     /* it is over, and not all is done: sites say how they stand */
     uint64_t check_at;
     uint64_t cuts; /* in all groups */
 };

@@ -71,6 +71,7 @@ const char *fault_text(enum fault f);
     X(CAPTURED, "RPs of captured volumes compared")                                                \
     X(MARK, "marks committed")                                                                     \
     X(MERGED, "RPs that stand for several")                                                        \
+    X(REPLACED, "histories that compaction changed, applied again")                                \
     X(GROWN, "volumes grown")                                                                      \
     X(GRANTED, "histories opened to a later reader")                                               \
     X(LATE_READER, "restores by that reader")                                                      \
