@@ -2,10 +2,9 @@
 #include "compact.h"
 #include "fault.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define WINDOW ((uint32_t)(256 * KIB)) /* read at once */
 
 /* A delta that is written as objects: a slice fills, the full ones are put. */
 struct writing {
@@ -18,7 +17,7 @@ struct writing {
     uint64_t len;   /* of the file so far */
     struct digest *digests;
     uint32_t parts;
-    uint8_t *window; /* bytes of an input's file */
+    uint8_t *window; /* a part of an input's file */
     size_t input;
     uint64_t from, end;
 };
@@ -89,19 +88,31 @@ static int rest(const struct writing *w, uint64_t bytes, struct err *e)
     return 0;
 }
 
-static int read_window(struct writing *w, size_t input, uint64_t from, struct err *e)
+/* A whole part of an input, held against the digest that the site signed: what has rotted in the
+ * store must not come under a new digest, or nobody would ever notice. */
+static int read_part(struct writing *w, size_t input, uint64_t from, struct err *e)
 {
-    uint64_t end = w->run->fold.inputs[input].m.index_place;
-    uint32_t len = end - from < WINDOW ? (uint32_t)(end - from) : WINDOW;
+    const struct manifest *m = &w->run->fold.inputs[input].m;
+    uint32_t part = (uint32_t)(from / PART_SIZE), len = manifest_part_len(m, part);
+    struct digest found;
+    struct digesting d = {.p = w->window, .len = len, .out = &found};
     int rc = rest(w, len, e);
     w->end = 0;
     if (rc == 0)
-        rc = w->run->read(w->run->arg, input, from, w->window, len, e);
+        rc = w->run->read(w->run->arg, input, part * PART_SIZE, w->window, len, e);
     if (rc < 0)
         return rc;
+    rc = fio_work(IO_WORK_LOW, digest_work, &d);
+    if (rc < 0)
+        return err_os(e, rc, "digesting a part");
+    if (!digest_equal(&found, &m->parts[part]))
+        return err_set(e, ERR_CORRUPT,
+                       "%s/%s RP %" PRIu64 ": part %" PRIu32 " in the store is not what the site "
+                       "signed: it has decayed; nothing is made of it",
+                       w->run->site, w->run->group, m->rp, part);
     w->input = input;
-    w->from = from;
-    w->end = from + len;
+    w->from = part * PART_SIZE;
+    w->end = w->from + len;
     return 0;
 }
 
@@ -111,7 +122,7 @@ static int copy_extent(void *arg, size_t input, uint64_t from, uint32_t len, str
     while (len > 0) {
         uint32_t n;
         if (w->end == 0 || input != w->input || from < w->from || from >= w->end) {
-            int rc = read_window(w, input, from, e);
+            int rc = read_part(w, input, from, e);
             if (rc < 0)
                 return rc;
         }
@@ -207,7 +218,7 @@ int compact_write(struct hub *h, struct run *run, size_t output,
     int rc;
     io_random(h->io, w.id, sizeof w.id);
     w.slice = err_malloc(PART_SIZE);
-    w.window = err_malloc(WINDOW);
+    w.window = err_malloc(PART_SIZE);
     rc = run_build(run, output, &b, e);
     if (rc == 0)
         rc = write_parts(&w, output, &b, e);
