@@ -14,17 +14,30 @@
 
 /* ---- dir ---- */
 
+/* As it was before it rotted. */
+static uint8_t *mended(const struct check_store *s, const char *path, uint8_t *content, size_t len)
+{
+    for (size_t i = s->rots ? s->rots->count : 0; content && i > 0; i--) {
+        const struct check_rot *r = &s->rots->rots[i - 1];
+        if (strcmp(r->path, path) == 0 && r->off < len && content[r->off] == r->is)
+            content[r->off] = r->was;
+    }
+    return content;
+}
+
 static uint8_t *load(const struct check_store *s, size_t *len, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 static uint8_t *load(const struct check_store *s, size_t *len, const char *fmt, ...)
 {
     char path[512];
+    uint8_t *content;
     int n = snprintf(path, sizeof path, "%s/sites/", s->root);
     va_list ap;
     va_start(ap, fmt);
     (void)vsnprintf(path + n, sizeof path - (size_t)n, fmt, ap);
     va_end(ap);
-    return disk_peek(s->disk, path, len);
+    content = disk_peek(s->disk, path, len);
+    return mended(s, path, content, *len);
 }
 
 static uint8_t *dir_bodies(const struct check_store *s, const char *site, const char *group,

@@ -9,9 +9,22 @@
 #define CHECK_ID_LEN   8u
 #define CHECK_BODY_LEN (10u + STORE_ENTRY_MAX) /* rp u64, length u16, value */
 
+/* A byte of a file that the scenario has spoilt, as a disk does. The judge reads what was there:
+ * it is the engine that must notice. */
+struct check_rot {
+    char path[256];
+    uint64_t off;
+    uint8_t was, is;
+};
+struct check_rots {
+    struct check_rot *rots;
+    size_t count;
+};
+
 struct check_store {
     struct disk *disk; /* NULL: it is a pool */
-    char root[128];    /* of a dir store */
+    const struct check_rots *rots;
+    char root[128]; /* of a dir store */
     const struct pool *pool;
 };
 

@@ -1,6 +1,7 @@
 /* scenario_territory.c: whole daemons under every kind of trouble; then the trouble stops, and all
  * that was written must reach the hub within a bounded time. By day for a minute or two in which
  * much goes wrong; by night for longer than a data key lives; and with two hubs on one store. */
+#include "err.h"
 #include "net.h"
 #include "towns.h"
 
@@ -55,6 +56,46 @@ static void rot(struct towns *t)
         if (content && len > 0)
             disk_rot(t->store.disk, path, rng_below(&t->w->rng, len));
         free(content);
+    }
+    io_names_free(&names);
+}
+
+/* Spoils part of a sector, and writes down what was there. Near its beginning, where extents are:
+ * who cannot read the newest manifest knows no history to go on from. */
+static void rot_sector(struct towns *t, struct rng *r, const char *path)
+{
+    struct disk *d = t->store.disk;
+    size_t len;
+    uint8_t *was = disk_peek(d, path, &len), *is;
+    uint64_t off = was && len > 2048 ? rng_below(r, len / 4) : 0;
+    for (unsigned i = 0; was && len > 2048 && i < 8; i++)
+        disk_rot(d, path, off + i);
+    is = disk_peek(d, path, &len);
+    for (unsigned i = 0; is && len > 2048 && i < 8; i++) {
+        struct check_rot rot = {.off = off + i, .was = was[off + i], .is = is[off + i]};
+        (void)snprintf(rot.path, sizeof rot.path, "%s", path);
+        t->rots.rots = err_realloc(t->rots.rots, (t->rots.count + 1) * sizeof rot);
+        t->rots.rots[t->rots.count++] = rot;
+    }
+    world_trace(t->w, "arras: a sector of %s rots", path);
+    free(was);
+    free(is);
+}
+
+/* An object of the first group of the first site, which is the one that may suffer. */
+static void rot_object(struct towns *t, struct rng *r)
+{
+    struct io_names names;
+    char path[256];
+    const struct place *p = &t->sites[0];
+    (void)snprintf(path, sizeof path, STORE_ROOT "/sites/%s/objects/%s/0000000000000+", p->name,
+                   p->groups[0].name);
+    if (!t->store.disk || disk_list(t->store.disk, path, &names) < 0)
+        return;
+    if (names.count > 0) {
+        size_t n = strlen(path);
+        (void)snprintf(path + n, sizeof path - n, "/%s", names.names[rng_below(r, names.count)]);
+        rot_sector(t, r, path);
     }
     io_names_free(&names);
 }
@@ -152,7 +193,10 @@ static void trouble(struct towns *t)
         wipe(t, r, site);
         break;
     case 15:
-        decay(t, r, site);
+        if (rng_chance(r, 300000))
+            rot_object(t, r);
+        else
+            decay(t, r, site);
         break;
     case 16:
         towns_end_guests(t, site, pause);

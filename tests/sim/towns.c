@@ -234,6 +234,7 @@ static void make_hubs(struct towns *t, enum towns_kind kind)
         t->store.pool = t->pool = pool_new(t->w);
     } else {
         t->store.disk = node_disk(t->hubs[0].node);
+        t->store.rots = &t->rots;
         (void)snprintf(t->store.root, sizeof t->store.root, "%s", STORE_ROOT);
     }
 }
@@ -328,6 +329,7 @@ void towns_free(struct towns *t)
         free_place(&t->hubs[i]);
     free_place(&t->reader);
     pool_free(t->pool);
+    free(t->rots.rots);
     nonces_free(t->nonces);
     key_free(t->restore);
     key_free(t->newcomer);

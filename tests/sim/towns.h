@@ -74,6 +74,7 @@ struct towns {
     struct nonces *nonces;
     struct place hubs[TOWNS_HUBS], sites[TOWNS_SITES], reader;
     unsigned hub_count;
+    struct check_rots rots;   /* in it: only of the first group of the first site */
     struct check_store store; /* what the hubs keep, for the judge */
     struct pool *pool;        /* of two hubs; NULL: the first one's disk has a dir store */
     bool heavy;    /* volumes larger than the spool likes, outages longer than it lasts */

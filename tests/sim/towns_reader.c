@@ -23,10 +23,17 @@ struct restorer {
     unsigned volume;
 };
 
-static bool excusable(enum err_code code)
+/* rotted: what the hub has of the group is spoilt, and it is right to say so. */
+static bool excusable(enum err_code code, bool rotted)
 {
-    return code == ERR_NET || code == ERR_IO || code == ERR_AGAIN || code == ERR_SPACE ||
-           code == ERR_CANCELED || code == ERR_OS || code == ERR_NOENT;
+    return (rotted && (code == ERR_CORRUPT || code == ERR_AUTH)) || code == ERR_NET ||
+           code == ERR_IO || code == ERR_AGAIN || code == ERR_SPACE || code == ERR_CANCELED ||
+           code == ERR_OS || code == ERR_NOENT;
+}
+
+static bool is_rotted(const struct place *site, const struct place_group *g)
+{
+    return site->t->rots.count > 0 && g == &site->t->sites[0].groups[0];
 }
 
 int towns_connect(struct towns *t, struct tls *tls, struct caller **out, struct err *e)
@@ -82,7 +89,7 @@ void towns_grant(struct place *site, struct place_group *g, struct tls *tls)
     if (rc == 0)
         return;
     world_trace(w, "%s: granting %s: %.120s", site->name, g->name, e.text);
-    if (!excusable(e.code))
+    if (!excusable(e.code, is_rotted(site, g)))
         world_fail(w, "%s: granting %s to a reader: %s: %s", site->name, g->name, err_name(e.code),
                    e.text);
 }
@@ -168,7 +175,7 @@ static void attempt(struct restorer *r)
     if (rc == 0)
         return;
     world_trace(t->w, "douai: restoring %s/%s: %.120s", r->site->name, r->group->name, e.text);
-    if (!excusable(e.code))
+    if (!excusable(e.code, is_rotted(r->site, r->group)))
         world_fail(t->w, "douai: restoring %s/%s: %s: %s", r->site->name, r->group->name,
                    err_name(e.code), e.text);
 }
