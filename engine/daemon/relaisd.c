@@ -4,8 +4,8 @@
 #include "fault.h"
 #include "handover.h"
 #include "log.h"
-#include "sandbox.h"
 #include "pins.h"
+#include "sandbox.h"
 #include "uring.h"
 
 #include <errno.h>

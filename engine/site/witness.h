@@ -11,9 +11,9 @@
 #include "slots.h"
 #include "trail.h"
 
-#define WITNESS_SOON_NS (5 * IO_S) /* between the first two looks of a connection; later twice as  \
-                                    */
-#define WITNESS_NS (600 * IO_S)    /* long each time, up to this */
+/* Between the first two looks of a connection; later twice as long each time, up to WITNESS_NS. */
+#define WITNESS_SOON_NS (5 * IO_S)
+#define WITNESS_NS      (600 * IO_S)
 
 struct witness {
     char path[PATH_CAP], hub[NAME_MAX_LEN + 1];

@@ -372,7 +372,7 @@ static int copy_slots(struct splicing *s, uint64_t slot, uint64_t end, struct er
 static int write_spliced(struct splicing *s, const struct head_file *now, uint64_t first,
                          uint64_t last, const struct store_head *to, uint32_t count, struct err *e)
 {
-    uint64_t low = now->slots, high = now->slots;
+    uint64_t low = now->slots, high = low;
     int r = 0;
     if (count > 0) {
         r = find_slot(s->from, s->from_path, now->slots, first - 1, &low, e);

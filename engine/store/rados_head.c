@@ -157,7 +157,7 @@ static int read_generation(struct rstore *s, rados_ioctx_t ioctx, const char *oi
     static const size_t lens[] = {sizeof KEY_GENERATION - 1};
     rados_read_op_t read = rados_create_read_op();
     rados_omap_iter_t iter;
-    char *key, *value;
+    char *key = NULL, *value = NULL;
     size_t key_len, value_len;
     int done = 0, r;
     *out = 0;

@@ -25,6 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ASSERT(catalog_encode(&again, &entry) == 0);
     ASSERT(again.rp == raw.rp && again.len == raw.len);
     ASSERT(memcmp(again.value, raw.value, raw.len) == 0);
-    catalog_object_name(name, "records", entry.rp, entry.digest.b, (uint32_t)(entry.file_len >> 22));
+    catalog_object_name(name, "records", entry.rp, entry.digest.b,
+                        (uint32_t)(entry.file_len >> 22));
     return 0;
 }

@@ -96,3 +96,20 @@ void fixture_run_bare(void (*spec)(struct fixture *f))
     struct run run = {.spec = spec, .bare = true};
     run_one(&run);
 }
+
+struct store_head fixture_entry(uint64_t rp, const char *text)
+{
+    struct store_head h = {.rp = rp, .len = (uint16_t)strlen(text)};
+    memcpy(h.value, text, h.len);
+    return h;
+}
+
+void fixture_head_is(struct fixture *f, const char *group, uint64_t rp, const char *text)
+{
+    struct err e = ERR_INIT;
+    struct store_head h;
+    ok(f->store->ops->head(f->store, f->site, group, &h, &e), &e);
+    assert_int_equal(h.rp, rp);
+    assert_int_equal(h.len, strlen(text));
+    assert_memory_equal(h.value, text, h.len);
+}

@@ -28,6 +28,10 @@ struct store *fixture_second(struct fixture *f);
 void fixture_close_second(struct fixture *f, struct store *second);
 /* 0 expected; else fails with the error's text. */
 void fixture_ok(int r, const struct err *e, const char *file, int line);
+/* A catalog entry of this text. */
+struct store_head fixture_entry(uint64_t rp, const char *text);
+/* Fails unless this is the group's head. */
+void fixture_head_is(struct fixture *f, const char *group, uint64_t rp, const char *text);
 
 #define ok(call, e)       fixture_ok((call), (e), __FILE__, __LINE__)
 #define fails(call, code) assert_string_equal(err_name((enum err_code)(-(call))), #code)
