@@ -89,7 +89,10 @@ int main(int argc, char **argv)
         print_usage(stderr);
         return err_exit_status(ERR_USAGE);
     }
-    rc = c->run(argc - 1, argv + 1, &e);
+    if (argc == 3 && strcmp(argv[2], "--help") == 0 && c->run != cmd_compare)
+        rc = cmd_help(2, (char *[]){argv[0], argv[1], NULL}, &e);
+    else
+        rc = c->run(argc - 1, argv + 1, &e);
     if (rc >= 0 && (fflush(stdout) != 0 || ferror(stdout)))
         rc = err_os(&e, errno ? errno : EIO, "standard output");
     if (rc >= 0)
