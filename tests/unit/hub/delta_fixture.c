@@ -90,7 +90,8 @@ static void begin(struct builder *b)
     const struct key_public *reader =
         b->spec->reader ? b->spec->reader : key_public(restore_keys[BETHUNE]);
     randombytes_buf(key, sizeof key);
-    struct datakey *k = datakey_new(reader, 1, 0, key);
+    struct datakey *own = b->spec->key ? NULL : datakey_new(reader, 1, 0, key);
+    const struct datakey *k = own ? own : b->spec->key;
     b->wraps = *datakey_wraps(k);
     b->m.source_count = b->spec->sources ? b->spec->sources : 1;
     assert_true(b->m.source_count <= FIXTURE_SOURCES);
@@ -99,7 +100,8 @@ static void begin(struct builder *b)
         randombytes_buf(b->sources[i].salt, sizeof b->sources[i].salt);
         seal_key_derive(&b->keys[i], datakey_secret(k), b->sources[i].salt);
     }
-    datakey_free(k);
+    if (own)
+        datakey_free(own);
     b->seal = seal_new();
     index_writer_init(&b->index, DELTA_HEADER_LEN, b->m.source_count);
     delta_header(header);

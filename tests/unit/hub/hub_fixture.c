@@ -222,7 +222,8 @@ static uint16_t free_port(void)
 void fixture_start(struct hub_fixture *f, uint64_t memory, unsigned connections)
 {
     memset(f, 0, sizeof *f);
-    (void)snprintf(f->dir, sizeof f->dir, "/tmp/relais-test-XXXXXX");
+    const char *tmp = getenv("TMPDIR");
+    (void)snprintf(f->dir, sizeof f->dir, "%.40s/relais-test-XXXXXX", tmp ? tmp : "/tmp");
     assert_non_null(mkdtemp(f->dir));
     (void)snprintf(f->config.name, sizeof f->config.name, "arras");
     (void)snprintf(f->config.listen.host, sizeof f->config.listen.host, "127.0.0.1");

@@ -46,6 +46,7 @@ struct spec {
     const uint16_t *source_of;       /* each extent's, ascending; NULL: 0 */
     const struct key_secret *sign;   /* NULL: bethune's */
     const struct key_public *reader; /* NULL: bethune's restore key */
+    const struct datakey *key;       /* what is sealed under; NULL: a new one */
 };
 struct test_delta {
     uint8_t *file; /* whole, with manifest and trailer */
@@ -70,7 +71,7 @@ void fill_random(uint8_t *p, size_t len, uint64_t seed);
 /* ---- hub ---- */
 
 struct hub_fixture {
-    char dir[64];
+    char dir[64]; /* in TMPDIR, where that is set */
     struct config config;
     struct store *store; /* what the hub uses: the dir store behind `faults` */
     struct store *real;
