@@ -48,10 +48,11 @@
 #define TAP_ENTRIES     65536u     /* requests that wait for relais record; of one volume */
 
 /* The link. */
-#define MESSAGE_MAX   (64 * KIB)  /* protobuf message */
-#define MESSAGE_ARENA (256 * KIB) /* memory that unpacking one may take */
-#define PAYLOAD_MAX   (256 * KIB) /* raw bytes behind one message */
-#define CALLS_MAX     64u         /* requests in flight on one connection */
+#define MESSAGE_MAX    (64 * KIB)  /* protobuf message */
+#define MESSAGE_ARENA  (256 * KIB) /* memory that unpacking one may take */
+#define PAYLOAD_MAX    (256 * KIB) /* raw bytes behind one message */
+#define FETCH_MANY_MAX 256u        /* ranges of one FetchMany */
+#define CALLS_MAX      64u         /* requests in flight on one connection */
 /* Parts that pieces are on their way of, on one connection. More than one, so that a group need not
  * wait for the rest of another's part, which on a thin line is half a minute. */
 #define LINK_PARTS_OPEN 6u

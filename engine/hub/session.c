@@ -220,6 +220,8 @@ static int dispatch(struct session *s, const struct frame_header *f, struct err 
         return serve_history(s, f->id, m->history_get, e);
     case FRAME_Fetch:
         return serve_fetch(s, f->id, m->fetch, e);
+    case FRAME_FetchMany:
+        return serve_many(s, f->id, m->fetch_many, e);
     case FRAME_WrapsPut:
         return readers_put(s, f, m->wraps_put, e);
     case FRAME_WrapsGet:

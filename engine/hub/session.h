@@ -209,6 +209,8 @@ struct session {
     unsigned read_count;
 };
 
+struct many;
+
 /* What a job works on; run in its own fiber, freed by the session. */
 struct job {
     struct session *s;
@@ -229,6 +231,7 @@ struct job {
             uint32_t length;
             struct digest digest;
         } fetch;
+        struct many *many; /* the job's */
         struct {
             char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
             uint64_t after;
@@ -366,6 +369,8 @@ int commit_ask(struct session *s, uint32_t id, const Relais__Commit *m, struct e
 int serve_history(struct session *s, uint32_t id, const Relais__HistoryGet *m, struct err *e);
 int serve_fetch(struct session *s, uint32_t id, const Relais__Fetch *m, struct err *e);
 int serve_territory(struct session *s, uint32_t id, struct err *e);
+/* serve_many.c */
+int serve_many(struct session *s, uint32_t id, const Relais__FetchMany *m, struct err *e);
 int serve_audit(struct session *s, uint32_t id, const Relais__AuditGet *m, struct err *e);
 /* Reads a range of a committed delta's file from its objects. (waits) */
 int hub_read(struct hub *h, const char *site, const char *group, const struct catalog_entry *entry,

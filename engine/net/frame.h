@@ -80,7 +80,9 @@
     X(96, ScrubSet, scrub_set, 0)                                                                  \
     X(97, ScrubState, scrub_state, 0)                                                              \
     X(100, Record, record, 0)                                                                      \
-    X(101, Recorded, recorded, 0)
+    X(101, Recorded, recorded, 0)                                                                  \
+    X(110, FetchMany, fetch_many, 0)                                                               \
+    X(111, FetchedMany, fetched_many, 1)
 
 enum frame_type {
 #define X(number, Type, snake, payload) FRAME_##Type = number,

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WINDOW 32u /* manifests in flight */
+#define WINDOW 32u  /* tables in flight */
+#define BATCH  256u /* manifests verified by one piece of work */
 
-/* What can be wrong with one recovery point and leave the others as they are. */
-static bool is_damage(int rc)
+bool history_is_damage(int rc)
 {
     return rc == -ERR_CORRUPT || rc == -ERR_CHAIN || rc == -ERR_AUTH || rc == -ERR_INPUT ||
            rc == -ERR_NOENT || rc == -ERR_LIMIT || rc == -ERR_IO;
@@ -17,7 +17,7 @@ static bool is_damage(int rc)
 /* Tells of it if that is wanted, and makes it 0. */
 static int tell_damage(struct reader *r, int rc, struct err *e)
 {
-    if (rc == 0 || !r->damage || !is_damage(rc))
+    if (rc == 0 || !r->damage || !history_is_damage(rc))
         return rc;
     r->damage->tell(r->damage->arg, e);
     r->damaged++;
@@ -105,19 +105,51 @@ static int list_page(struct reader *r, bool *more, struct err *e)
 struct verification {
     const uint8_t *raw;
     uint32_t len;
-    const struct key_public *signer;
     struct digest digest;
     struct manifest m;
+    bool decoded;
     struct err err;
 };
 
+struct batch {
+    const struct key_public *signer;
+    bool each; /* no signature is left to a successor */
+    size_t count;
+    struct verification v[BATCH + 1]; /* one more: the successor of the last */
+    bool more;                        /* there is one */
+};
+
+static void batch_decode(struct verification *v)
+{
+    manifest_digest(&v->digest, v->raw, v->len);
+    v->decoded = manifest_decode(&v->m, v->raw, v->len, &v->err) == 0;
+}
+
+/* Whether the successor vouches for it: a manifest that a signed one names as its parent, by the
+ * digest of all its bytes, is as good as signed. One that replaced others is named by what they
+ * were, and needs its own signature. The head's always counts; so when all manifests verify, each
+ * of them hangs on one that did. */
+static bool is_vouched(const struct verification *v, const struct verification *successor)
+{
+    return v->decoded && successor->decoded && !(v->m.flags & MANIFEST_REPLACES) &&
+           successor->m.rp_first == v->m.rp + 1 && digest_equal(&successor->m.parent, &v->digest);
+}
+
 static int verify_work(void *arg)
 {
-    struct verification *v = arg;
-    manifest_digest(&v->digest, v->raw, v->len);
-    if (manifest_verify(v->raw, v->len, v->signer, &v->err) < 0)
-        return 0;
-    (void)manifest_decode(&v->m, v->raw, v->len, &v->err);
+    struct batch *b = arg;
+    for (size_t i = 0; i < b->count + b->more; i++)
+        if (b->v[i].raw)
+            batch_decode(&b->v[i]);
+    for (size_t i = 0; i < b->count; i++) {
+        struct verification *v = &b->v[i];
+        struct err e = ERR_INIT;
+        bool last = i + 1 == b->count && !b->more;
+        if (!v->raw || (!b->each && !last && is_vouched(v, v + 1)))
+            continue;
+        if (manifest_verify(v->raw, v->len, b->signer, &e) < 0)
+            v->err = e;
+    }
     return 0;
 }
 
@@ -159,28 +191,22 @@ static void take_over(struct reader *r, struct reader_point *p, const struct man
     memcpy(p->label, m->label, sizeof p->label);
 }
 
-static int verify_point(struct reader *r, size_t i, struct err *e)
+static int verify_point(struct reader *r, size_t i, struct verification *v, struct err *e)
 {
     struct history_link *l = &r->links[i];
-    struct verification v = {
-        .raw = l->raw, .len = l->manifest_len, .signer = &r->signer, .err = ERR_INIT};
-    int rc = fio_work(IO_WORK_CPU, verify_work, &v);
-    if (rc < 0)
-        return err_os(e, rc, "verifying manifests");
-    if (v.err.code != ERR_OK) {
-        *e = v.err;
+    int rc;
+    if (v->err.code != ERR_OK) {
+        *e = v->err;
         rc = -(int)e->code;
-    } else if (!digest_equal(&v.digest, &l->digest)) {
+    } else if (!digest_equal(&v->digest, &l->digest)) {
         rc = err_set(e, ERR_CHAIN, "the hub lists another manifest than it delivers");
     } else {
-        rc = check_link(r, i, &v.m, e);
+        rc = check_link(r, i, &v->m, e);
         if (rc == 0) {
-            take_over(r, &r->points[i], &v.m);
-            l->link = *manifest_link(&v.m, &l->digest);
+            take_over(r, &r->points[i], &v->m);
+            l->link = *manifest_link(&v->m, &l->digest);
         }
     }
-    if (v.err.code == ERR_OK)
-        manifest_free(&v.m);
     if (rc < 0)
         return err_prefix(e, "%s/%s: manifest of RP %" PRIu64, r->site, r->group, r->points[i].rp);
     return 0;
@@ -191,34 +217,61 @@ static uint64_t place_of(const struct reader *r, size_t i)
     return r->points[i].file_len - DELTA_TRAILER_LEN - r->links[i].manifest_len;
 }
 
-static int fetch_manifests(struct reader *r, struct line_call *calls,
-                           void (*progress)(void *, uint64_t, uint64_t), void *arg, struct err *e)
+/* Those from `first` on. In their order, so that the first damage is the one that is told. */
+static int verify_batch(struct reader *r, struct batch *b, const struct page_range *ranges,
+                        size_t first, struct err *e)
 {
-    struct err later = ERR_INIT;
-    size_t started = 0, ended = 0;
-    int rc = 0;
-    for (;;) {
-        while (rc == 0 && started < r->count && started - ended < WINDOW) {
-            struct history_link *l = &r->links[started];
-            l->raw = err_malloc(l->manifest_len);
-            rc = fetch_one_start(r, &calls[started % WINDOW], started, place_of(r, started), l->raw,
-                                 l->manifest_len, e);
-            if (rc == 0)
-                started++;
-        }
-        if (started == ended)
-            return rc;
-        int one = fetch_one_end(r, &calls[ended % WINDOW], ended, place_of(r, ended),
-                                r->links[ended].manifest_len, rc < 0 ? &later : e);
-        if (rc == 0) {
-            rc = one < 0 ? one : verify_point(r, ended, e);
-            r->links[ended].bad = rc < 0;
-            rc = tell_damage(r, rc, e);
-        }
-        ended++;
-        if (rc == 0 && progress)
-            progress(arg, ended, r->count);
+    size_t left = r->count - first;
+    int rc;
+    memset(b, 0, sizeof *b);
+    b->signer = &r->signer;
+    b->each = r->damage != NULL;
+    b->count = left < BATCH ? left : BATCH;
+    b->more = left > BATCH;
+    for (size_t i = 0; i < b->count + b->more; i++) {
+        b->v[i].err = (struct err)ERR_INIT;
+        b->v[i].raw = ranges[first + i].have ? r->links[first + i].raw : NULL;
+        b->v[i].len = r->links[first + i].manifest_len;
     }
+    rc = fio_work(IO_WORK_CPU, verify_work, b);
+    if (rc < 0)
+        rc = err_os(e, rc, "verifying manifests");
+    for (size_t i = 0; i < b->count && rc == 0; i++) {
+        const struct page_range *range = &ranges[first + i];
+        if (range->have) {
+            rc = verify_point(r, first + i, &b->v[i], e);
+        } else {
+            *e = *range->err;
+            rc = -(int)e->code;
+        }
+        r->links[first + i].bad = rc < 0;
+        rc = tell_damage(r, rc, e);
+    }
+    for (size_t i = 0; i < b->count + b->more; i++)
+        if (b->v[i].decoded)
+            manifest_free(&b->v[i].m);
+    return rc;
+}
+
+static int fetch_manifests(struct reader *r, void (*progress)(void *, uint64_t, uint64_t),
+                           void *arg, struct err *e)
+{
+    struct page_range *ranges = err_calloc(r->count, sizeof *ranges);
+    struct batch *b = err_malloc(sizeof *b);
+    for (size_t i = 0; i < r->count; i++) {
+        struct history_link *l = &r->links[i];
+        l->raw = err_malloc(l->manifest_len);
+        ranges[i] = (struct page_range){
+            .point = i, .off = place_of(r, i), .len = l->manifest_len, .buf = l->raw};
+    }
+    int rc = pages_fetch(r, ranges, r->count, progress, arg, e);
+    for (size_t i = 0; i < r->count && rc == 0; i += BATCH)
+        rc = verify_batch(r, b, ranges, i, e);
+    for (size_t i = 0; i < r->count; i++)
+        free(ranges[i].err);
+    free(ranges);
+    free(b);
+    return rc;
 }
 
 int history_load(struct reader *r, void (*progress)(void *arg, uint64_t done, uint64_t total),
@@ -233,9 +286,7 @@ int history_load(struct reader *r, void (*progress)(void *arg, uint64_t done, ui
     if (r->count == 0)
         return err_set(e, ERR_NOENT, "%s/%s: the hub has no recovery point of such a group",
                        r->site, r->group);
-    struct line_call *calls = err_calloc(WINDOW, sizeof *calls);
-    int rc = fetch_manifests(r, calls, progress, arg, e);
-    free(calls);
+    int rc = fetch_manifests(r, progress, arg, e);
     if (rc == 0 && r->damaged > 0)
         rc = err_set(e, ERR_CHAIN, "%s/%s: %zu of %zu places of the history are damaged", r->site,
                      r->group, r->damaged, r->count);

@@ -62,4 +62,26 @@ int fetch_one_start(struct reader *r, struct line_call *call, size_t point, uint
 int fetch_one_end(struct reader *r, struct line_call *call, size_t point, uint64_t off,
                   uint32_t len, struct err *e);
 
+/* pages.c: ranges of many small deltas, a page of them in one request. A range that cannot be had
+ * is told in its own err, and the others are fetched all the same, unless nothing more can be (the
+ * link is broken, cancelled): then that is the error. */
+struct page_range {
+    size_t point;
+    uint64_t off;
+    uint32_t len; /* at least 1 */
+    void *buf;    /* of len; the caller's */
+    bool have;
+    struct err *err; /* NULL, or why not; the caller's to free */
+};
+/* One page: points ascend, at most FETCH_MANY_MAX of them, the sum of len at most PAYLOAD_MAX.
+ * (waits) */
+int page_fetch(struct reader *r, struct page_range *ranges, size_t n, struct err *e);
+/* Any number of ranges, points ascending, each of at most PAYLOAD_MAX; several pages are in flight.
+ * progress may be NULL. (waits) */
+int pages_fetch(struct reader *r, struct page_range *ranges, size_t n,
+                void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
+                struct err *e);
+/* Errors of one recovery point that leave the others as they are. */
+bool history_is_damage(int rc);
+
 #endif
