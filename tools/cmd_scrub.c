@@ -25,10 +25,23 @@ static void part_text(char dst[32], uint32_t object)
         (void)snprintf(dst, 32, "part %u", object);
 }
 
+/* At most: what was sealed again later is not needed from then on. */
+static void harms_text(char *dst, size_t size, const Relais__ScrubDamage *d)
+{
+    if (d->upto == 0)
+        (void)snprintf(dst, size, "RP %llu and later", (unsigned long long)d->rp);
+    else if (d->upto < d->rp)
+        (void)snprintf(dst, size, "none");
+    else
+        (void)snprintf(dst, size, "RP %llu to %llu", (unsigned long long)d->rp,
+                       (unsigned long long)d->upto);
+}
+
 static int print_table(const Relais__ScrubState *s, struct err *e)
 {
-    static const struct table_column columns[] = {
-        {"GROUP", false}, {"RP", true}, {"WHAT", false}, {"IS", false}, {"FOUND", false}};
+    static const struct table_column columns[] = {{"GROUP", false}, {"RP", true},
+                                                  {"WHAT", false},  {"IS", false},
+                                                  {"HARMS", false}, {"FOUND", false}};
     struct table *t = NULL;
     char last[UNITS_TEXT], bytes[UNITS_TEXT];
     (void)printf("%s%s; %llu damaged\n", s->last ? "all was read since " : "not all was read yet",
@@ -40,11 +53,12 @@ static int print_table(const Relais__ScrubState *s, struct err *e)
     int res = table_new(&t, columns, sizeof columns / sizeof columns[0], e);
     for (size_t i = 0; i < s->n_damaged && res == 0; i++) {
         const Relais__ScrubDamage *d = s->damaged[i];
-        char group[2 * NAME_MAX_LEN + 2], rp[24], part[32], found[UNITS_TEXT];
-        const char *cells[] = {group, rp, part, d->what, found};
+        char group[2 * NAME_MAX_LEN + 2], rp[24], part[32], harms[64], found[UNITS_TEXT];
+        const char *cells[] = {group, rp, part, d->what, harms, found};
         (void)snprintf(group, sizeof group, "%s/%s", d->site, d->group);
         (void)snprintf(rp, sizeof rp, "%llu", (unsigned long long)d->rp);
         part_text(part, d->object);
+        harms_text(harms, sizeof harms, d);
         units_time(found, d->found);
         res = table_row(t, cells, NULL, e);
     }
@@ -53,8 +67,8 @@ static int print_table(const Relais__ScrubState *s, struct err *e)
     if (t)
         table_free(t);
     if (res == 0)
-        (void)printf("These recovery points, and later ones for as long as they need what is "
-                     "damaged, cannot be restored whole; relais verify tells which.\n");
+        (void)printf("At most these recovery points cannot be restored whole; relais verify tells "
+                     "which.\n");
     return res;
 }
 
@@ -65,10 +79,10 @@ static int print_json(const Relais__ScrubState *s, struct err *e)
         const Relais__ScrubDamage *d = s->damaged[i];
         char part[32];
         part_text(part, d->object);
-        (void)json_array_append_new(damaged, json_pack("{s:s, s:s, s:I, s:s, s:s, s:f}", "site",
-                                                       d->site, "group", d->group, "rp",
-                                                       (json_int_t)d->rp, "part", part, "is",
-                                                       d->what, "found", (double)d->found / 1e9));
+        (void)json_array_append_new(
+            damaged, json_pack("{s:s, s:s, s:I, s:s, s:s, s:I, s:f}", "site", d->site, "group",
+                               d->group, "rp", (json_int_t)d->rp, "part", part, "is", d->what,
+                               "upto", (json_int_t)d->upto, "found", (double)d->found / 1e9));
     }
     return json_out(json_pack("{s:b, s:I, s:f, s:I, s:o}", "running", (int)s->running, "bytes_done",
                               (json_int_t)s->bytes_done, "last", (double)s->last / 1e9,

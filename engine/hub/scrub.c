@@ -1,5 +1,6 @@
 #include "scrub.h"
 
+#include "harm.h"
 #include "keeper.h"
 #include "lease.h"
 #include "log.h"
@@ -15,7 +16,12 @@
 #define RECORD_VERSION 1u
 #define TRIES          4u
 
-enum record_kind { RECORD_DONE = 1, RECORD_DAMAGED = 2, RECORD_GONE = 3 };
+enum record_kind {
+    RECORD_DONE = 1,
+    RECORD_DAMAGED = 2,
+    RECORD_GONE = 3,
+    RECORD_REACH = 4 /* how far damage that is known reaches */
+};
 
 struct record {
     enum record_kind kind;
@@ -23,6 +29,7 @@ struct record {
     uint64_t rp; /* of the delta, with */
     struct digest digest;
     uint32_t part;
+    uint64_t upto; /* the last RP that may need it; 0: not known, or every later one */
     char what[LABEL_MAX_LEN + 1];
 };
 
@@ -55,6 +62,7 @@ static void encode(struct store_head *out, uint64_t number, const struct record 
     bytes_put_u64(&o, r->rp);
     bytes_put(&o, r->digest.b, DIGEST_LEN);
     bytes_put_u32(&o, r->part);
+    bytes_put_u64(&o, r->upto);
     bytes_put_str(&o, r->what);
     ASSERT(!o.bad);
     memset(out, 0, sizeof *out);
@@ -74,9 +82,10 @@ static int decode(struct record *r, const struct store_head *in, struct err *e)
     r->rp = bytes_get_u64(&b);
     bytes_get(&b, r->digest.b, DIGEST_LEN);
     r->part = bytes_get_u32(&b);
+    r->upto = bytes_get_u64(&b);
     bytes_get_str(&b, r->what, sizeof r->what);
     if (bytes_bad(&b) || bytes_left(&b) != 0 || version != RECORD_VERSION || kind < RECORD_DONE ||
-        kind > RECORD_GONE)
+        kind > RECORD_REACH)
         return err_set(e, ERR_CORRUPT,
                        "entry %" PRIu64 " of the log of scrubbing is not one that this version of "
                        "relais wrote",
@@ -104,6 +113,8 @@ static void ledger_add(struct ledger *l, const struct record *r)
         l->done = r->time;
     } else if (r->kind == RECORD_GONE && known) {
         *known = l->damaged[--l->count];
+    } else if (r->kind == RECORD_REACH && known) {
+        known->upto = r->upto;
     } else if (r->kind == RECORD_DAMAGED && !known) {
         l->damaged = err_realloc(l->damaged, (l->count + 1) * sizeof *l->damaged);
         l->damaged[l->count++] = *r;
@@ -206,15 +217,6 @@ static int note(struct pass *p, const struct catalog_entry *x, uint32_t part, co
     return append(h->store, p->site, p->group, &r, e);
 }
 
-/* What the store says of something that cannot be read: damage, or NULL: it cannot serve now. */
-static const char *flaw_of(const struct err *e)
-{
-    return e->code == ERR_NOENT     ? "missing"
-           : e->code == ERR_CORRUPT ? "damaged"
-           : e->code == ERR_IO      ? "not readable"
-                                    : NULL;
-}
-
 /* Keeps the pace. */
 static int pause_after(struct scrub *s, uint64_t bytes, struct err *e)
 {
@@ -247,7 +249,7 @@ static int check_part(struct pass *p, const struct catalog_entry *x, const struc
     const char *what = NULL;
     int rc =
         hub_read(s->hub, p->site, p->group, x, (uint64_t)part * PART_SIZE, s->buf, w.len, &why);
-    if (rc < 0 && !(what = flaw_of(&why))) {
+    if (rc < 0 && !(what = harm_name(&why))) {
         *e = why;
         return rc;
     }
@@ -259,34 +261,17 @@ static int check_part(struct pass *p, const struct catalog_entry *x, const struc
     return rc < 0 ? rc : pause_after(s, w.len, e);
 }
 
-static int read_manifest(struct pass *p, const struct catalog_entry *x, struct manifest *m,
-                         struct err *e)
-{
-    uint64_t at = x->file_len - DELTA_TRAILER_LEN - x->manifest_len;
-    struct digest digest;
-    uint8_t *raw = err_malloc(x->manifest_len);
-    int rc = hub_read(p->s->hub, p->site, p->group, x, at, raw, x->manifest_len, e);
-    if (rc == 0) {
-        manifest_digest(&digest, raw, x->manifest_len);
-        rc = !digest_equal(&digest, &x->digest) ? err_set(e, ERR_CORRUPT, "another manifest")
-             : manifest_decode(m, raw, x->manifest_len, e) < 0 ? -(int)(e->code = ERR_CORRUPT)
-                                                               : 0;
-    }
-    free(raw);
-    return rc;
-}
-
 static int check_delta(struct pass *p, const struct catalog_entry *x, struct err *e)
 {
     struct manifest m;
     struct err why = ERR_INIT;
-    int rc = read_manifest(p, x, &m, &why);
-    if (rc < 0 && !flaw_of(&why)) {
+    int rc = harm_manifest(p->s->hub, p->site, p->group, x, &m, &why);
+    if (rc < 0 && !harm_name(&why)) {
         *e = why;
         return rc;
     }
     if (rc < 0)
-        return note(p, x, SCRUB_MANIFEST, flaw_of(&why), e);
+        return note(p, x, SCRUB_MANIFEST, harm_name(&why), e);
     rc = note(p, x, SCRUB_MANIFEST, NULL, e);
     for (uint32_t i = 0; i < m.part_count && rc == 0; i++)
         rc = check_part(p, x, &m, i, e);
@@ -309,6 +294,49 @@ static int forget_replaced(struct pass *p, struct err *e)
             return rc;
     }
     return 0;
+}
+
+static int keep_pace(void *arg, uint64_t bytes, struct err *e)
+{
+    return pause_after(arg, bytes, e);
+}
+
+static int entry_of(struct pass *p, uint64_t rp, struct catalog_entry *out, struct err *e)
+{
+    struct store *store = p->s->hub->store;
+    struct store_head raw;
+    uint32_t n = 0;
+    int rc = store->ops->catalog(store, p->site, p->group, rp - 1, &raw, 1, &n, e);
+    memset(out, 0, sizeof *out);
+    return rc < 0 || n == 0 ? rc : catalog_decode(out, &raw, e);
+}
+
+/* How far damage reaches, once that is known: later RPs are not harmed. */
+static int note_reach(struct pass *p, struct err *e)
+{
+    struct hub *h = p->s->hub;
+    int rc = 0;
+    for (size_t i = 0; i < p->ledger.count && rc == 0; i++) {
+        struct record *r = &p->ledger.damaged[i];
+        struct catalog_entry x;
+        if (r->upto > 0 || r->part == SCRUB_MANIFEST)
+            continue;
+        rc = entry_of(p, r->rp, &x, e);
+        if (rc < 0 || x.rp != r->rp || !digest_equal(&x.digest, &r->digest))
+            continue; /* it was replaced this moment */
+        rc = harm_reach(h, p->site, p->group, &x, r->part, keep_pace, p->s, &r->upto, e);
+        if (rc < 0 || r->upto == 0)
+            continue;
+        struct record reach = *r;
+        reach.kind = RECORD_REACH;
+        reach.time = io_wall(h->io);
+        rc = append(h->store, p->site, p->group, &reach, e);
+        log_notice("hub: scrub: %s/%s@%" PRIu64 ": what part %" PRIu32
+                   " held was sealed again: RPs "
+                   "after %" PRIu64 " are whole",
+                   p->site, p->group, r->rp, r->part, r->upto);
+    }
+    return rc;
 }
 
 static int check_group(struct scrub *s, const char *site, const char *group, struct err *e)
@@ -334,6 +362,8 @@ static int check_group(struct scrub *s, const char *site, const char *group, str
     }
     if (rc == 0 && due)
         rc = forget_replaced(&p, e);
+    if (rc == 0 && due)
+        rc = note_reach(&p, e);
     if (rc == 0 && due) {
         struct record done = {.kind = RECORD_DONE, .time = io_wall(s->hub->io)};
         rc = append(store, site, group, &done, e);
@@ -455,6 +485,7 @@ static void tell_damage(struct told *t, const char *site, const char *group, con
     t->rows[i].what = t->texts[i].what;
     t->rows[i].rp = r->rp;
     t->rows[i].object = r->part;
+    t->rows[i].upto = r->upto;
     t->rows[i].found = r->time;
     t->list[i] = &t->rows[i];
     t->m.n_damaged++;

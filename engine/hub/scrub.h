@@ -7,8 +7,9 @@
  * store's own repair put the object right, a fold replaced the delta), is in the group's log
  * "GROUP.scrub", so every hub of the store knows it.
  *
- * A damaged part of RP n harms RP n and later ones for as long as they need an extent of it; which
- * do, and that bytes open under their key, only a reader can tell: relais verify. */
+ * A damaged part of RP n harms RP n and later ones for as long as they need an extent of it: how
+ * far at most follows from the indexes (harm.h) and is noted as soon as it is known. That bytes
+ * open under their key only a reader can tell: relais verify. */
 #ifndef RELAIS_SCRUB_H
 #define RELAIS_SCRUB_H
 
