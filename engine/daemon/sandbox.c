@@ -202,6 +202,9 @@ static const char *const allowed[] = {
     "capget",
 };
 
+/* What giving an export's socket to its owner takes besides. */
+static const char *const for_owners[] = {"chown", "lchown", "fchown", "fchownat"};
+
 /* What running a command takes besides, as another user, too (runuser -u postgres ...); those of a
  * command itself are its own affair: what is not here and not above is refused to it, too. */
 static const char *const for_commands[] = {
@@ -248,6 +251,17 @@ static bool has_commands(const struct config *c)
     return false;
 }
 
+static bool has_owners(const struct config *c)
+{
+    for (unsigned i = 0; i < c->group_count; i++)
+        for (unsigned j = 0; j < c->groups[i].volume_count; j++) {
+            const struct config_owner *owner = &c->groups[i].volumes[j].export_owner;
+            if (*owner->user || *owner->group)
+                return true;
+        }
+    return false;
+}
+
 int sandbox_enter(const struct config *c, struct err *e)
 {
     bool commands = has_commands(c);
@@ -260,6 +274,8 @@ int sandbox_enter(const struct config *c, struct err *e)
         res = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 1);
     if (res == 0)
         res = allow(filter, allowed, sizeof allowed / sizeof allowed[0]);
+    if (res == 0 && has_owners(c))
+        res = allow(filter, for_owners, sizeof for_owners / sizeof for_owners[0]);
     if (res == 0 && commands)
         res = allow(filter, for_commands, sizeof for_commands / sizeof for_commands[0]);
     if (res == 0)

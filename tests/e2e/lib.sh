@@ -112,10 +112,10 @@ await() { # await SECONDS TEXT COMMAND...: until the command succeeds
     done
 }
 
-answers() { # answers NAME: the daemon answers on its control socket
-    local status=0
-    cli "$1" status >/dev/null 2>&1 || status=$?
-    [ $status -le 2 ]
+answers() { # answers NAME: the daemon answers on its control socket, and its site is past its start
+    local status=0 said
+    said=$(cli "$1" status 2>&1) || status=$?
+    [ $status -le 2 ] && [[ $said != *starting* ]]
 }
 
 mark() { # mark NAME GROUP [LABEL]

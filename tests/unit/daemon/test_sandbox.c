@@ -115,11 +115,42 @@ static void only_commands_become_other_users(void **state)
     assert_int_equal(inside(with_commands(), become_another), 0);
 }
 
+static const struct config *with_owner(void)
+{
+    static struct config_volume v = {.export_owner = {.user = "nobody", .uid = 65534}};
+    static struct config_group g = {.volumes = &v, .volume_count = 1};
+    static struct config c = {.groups = &g, .group_count = 1};
+    return &c;
+}
+
+static int give_away(void)
+{
+    char path[] = "/tmp/relais-sandbox-XXXXXX";
+    int fd = mkstemp(path), res;
+    if (fd < 0)
+        return 254;
+    res = lchown(path, 65534, (gid_t)-1) == 0 ? 0 : errno;
+    (void)unlink(path);
+    (void)close(fd);
+    return res;
+}
+
 static int run_true(void)
 {
     char *argv[] = {(char *)(uintptr_t) "true", NULL};
     (void)execv("/bin/true", argv);
     return errno;
+}
+
+static void files_are_given_away_only_where_an_export_has_an_owner(void **state)
+{
+    (void)state;
+    if (getuid() != 0)
+        skip();
+    assert_int_equal(inside(plain(), give_away), EPERM);
+    assert_int_equal(inside(with_owner(), give_away), 0);
+    assert_int_equal(inside(with_owner(), all_refused), 0);
+    assert_int_equal(inside(with_owner(), run_true), EPERM);
 }
 
 static void programs_are_run_only_where_the_configuration_names_commands(void **state)
@@ -223,6 +254,7 @@ int main(void)
         cmocka_unit_test(what_is_not_needed_is_refused),
         cmocka_unit_test(programs_are_run_only_where_the_configuration_names_commands),
         cmocka_unit_test(only_commands_become_other_users),
+        cmocka_unit_test(files_are_given_away_only_where_an_export_has_an_owner),
         cmocka_unit_test(threads_that_were_there_before_are_in_it_too),
         cmocka_unit_test(no_dumps_no_new_privileges),
         cmocka_unit_test(the_loop_works_and_runs_commands_where_it_may),
