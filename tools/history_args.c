@@ -40,42 +40,16 @@ int history_option(struct history_args *h, const char *command, int option, cons
     }
 }
 
-static int copy_name(char dst[NAME_MAX_LEN + 1], const char *src, size_t len)
-{
-    if (len > NAME_MAX_LEN)
-        return -1;
-    memcpy(dst, src, len);
-    dst[len] = '\0';
-    return bytes_is_name(dst) ? 0 : -1;
-}
-
-/* "records", "lens/records@12", "records@2026-11-22 12:00", "records@latest". */
 static int parse_what(struct history_args *h, const char *command, const char *what, struct err *e)
 {
-    const char *at = strchr(what, '@'), *end = at ? at : what + strlen(what);
-    const char *slash = memchr(what, '/', (size_t)(end - what));
-    const char *site = h->site_option ? h->site_option : h->config->name;
-    if (slash && h->site_option)
-        return command_misuse(command, e, "the site is given twice: \"%.50s\" and --site", what);
-    if (slash ? copy_name(h->site, what, (size_t)(slash - what))
-              : copy_name(h->site, site, strlen(site)))
-        return command_misuse(command, e, "\"%.50s\" names no site", slash ? what : site);
-    if (copy_name(h->group, slash ? slash + 1 : what, (size_t)(end - (slash ? slash + 1 : what))) !=
-        0)
-        return command_misuse(command, e, "\"%.50s\" is no [SITE/]GROUP[@POINT]", what);
-    h->has_point = at != NULL;
-    if (!at)
-        return 0;
-    at++;
-    if (strlen(at) + 2 > sizeof h->point)
-        return command_misuse(command, e, "\"%.50s...\" is no recovery point", at);
-    /* reader_find tells numbers from times by the @. */
-    if (strcmp(at, "latest") == 0 || (*at && at[strspn(at, "0123456789")] == '\0'))
-        (void)snprintf(h->point, sizeof h->point, "%s", at);
-    else if (*at)
-        (void)snprintf(h->point, sizeof h->point, "@%s", at);
-    else
-        return command_misuse(command, e, "a number, a time or \"latest\" follows the @");
+    struct err why = ERR_INIT;
+    struct selector s;
+    if (selector_parse(&s, what, h->site_option, h->config->name, &why) < 0)
+        return command_misuse(command, e, "%s", why.text);
+    memcpy(h->site, s.site, sizeof h->site);
+    memcpy(h->group, s.group, sizeof h->group);
+    memcpy(h->point, s.point, sizeof h->point);
+    h->has_point = s.has_point;
     return 0;
 }
 

@@ -7,13 +7,14 @@
 #include "command.h"
 #include "progress.h"
 #include "reader.h"
+#include "selector.h"
 
 #define HISTORY_KEYS_MAX 16
 
 struct history_args {
     struct config *config;
     char site[NAME_MAX_LEN + 1], group[NAME_MAX_LEN + 1];
-    char point[80]; /* as reader_find takes it; "" when none was given */
+    char point[SELECTOR_POINT]; /* as reader_find takes it; "" when none was given */
     bool has_point;
     const char *site_option, *signer_word; /* --site, --signer */
     bool rolled_back;                      /* --rolled-back: what was known before does not count */

@@ -10,8 +10,13 @@ static int by_id(const void *a, const void *b)
     return order ? order : memcmp(x->wrap.reader, y->wrap.reader, KEY_FP_LEN);
 }
 
-static void add_batch(struct grants *g, const uint8_t *reader, const uint8_t *p, uint32_t len)
+int grants_add(struct grants *g, const uint8_t *reader, size_t reader_len, const uint8_t *p,
+               uint32_t len, struct err *e)
 {
+    if (reader_len != KEY_FP_LEN || len == 0 || len % WRAPS_ENTRY_LEN != 0)
+        return err_set(e, ERR_PROTO,
+                       "a batch of wraps that is none: %u bytes for a reader named by %zu",
+                       (unsigned)len, reader_len);
     for (uint32_t at = 0; at < len; at += WRAPS_ENTRY_LEN) {
         if (g->count == g->cap) {
             g->cap = g->cap ? g->cap * 2 : 1024;
@@ -22,6 +27,13 @@ static void add_batch(struct grants *g, const uint8_t *reader, const uint8_t *p,
         memcpy(one->wrap.reader, reader, KEY_FP_LEN);
         memcpy(one->wrap.sealed, p + at + DATAKEY_ID_LEN, DATAKEY_WRAP_LEN);
     }
+    return 0;
+}
+
+void grants_sort(struct grants *g)
+{
+    if (g->count > 0)
+        qsort(g->list, g->count, sizeof *g->list, by_id);
 }
 
 /* The next batch; *after becomes its number, or 0 after the last. buf: WRAPS_BATCH_MAX. */
@@ -45,13 +57,11 @@ static int fetch_batch(struct grants *g, struct reader *r, const uint8_t *reader
     if (reply->number == 0) {
         *after = 0;
     } else {
-        if (reply->number <= *after || reply->reader.len != KEY_FP_LEN || len == 0 ||
-            len % WRAPS_ENTRY_LEN != 0)
-            rc =
-                err_set(e, ERR_PROTO, "a batch of wraps that is none: number %" PRIu64 ", %u bytes",
-                        reply->number, (unsigned)len);
+        if (reply->number <= *after)
+            rc = err_set(e, ERR_PROTO, "batch %" PRIu64 " of wraps comes behind %" PRIu64,
+                         reply->number, *after);
         else
-            add_batch(g, reply->reader.data, buf, len);
+            rc = grants_add(g, reply->reader.data, reply->reader.len, buf, len, e);
         *after = reply->number;
     }
     line_end(r->line, &call);
@@ -72,8 +82,7 @@ int grants_fetch(struct grants *g, struct reader *r, const uint8_t *reader, stru
                 err_set(e, ERR_LIMIT, "more wraps for readers that came later than a hub may keep");
     } while (rc == 0 && after > 0);
     free(buf);
-    if (g->count > 0)
-        qsort(g->list, g->count, sizeof *g->list, by_id);
+    grants_sort(g);
     return rc < 0 ? err_prefix(e, "%s/%s: readers that came later", r->site, r->group) : 0;
 }
 

@@ -18,6 +18,11 @@ struct grants {
 
 /* Fetches those of one reader; NULL: of all. Adds to g. Errors: LIMIT, PROTO, NET. (waits) */
 int grants_fetch(struct grants *g, struct reader *r, const uint8_t *reader, struct err *e);
+/* Adds a batch for one reader, as it came; grants_sort then puts all in order. Pure. Errors: PROTO.
+ */
+int grants_add(struct grants *g, const uint8_t *reader, size_t reader_len, const uint8_t *p,
+               uint32_t len, struct err *e);
+void grants_sort(struct grants *g);
 void grants_free(struct grants *g);
 /* The first one of a data key, those of all readers side by side; NULL: none. */
 const struct grant *grants_find(const struct grants *g, const uint8_t id[DATAKEY_ID_LEN]);

@@ -1,5 +1,7 @@
-/* Writes the seeds of the delta parsers below the directory it is given, one folder per fuzzer. */
+/* Writes the seeds of the binary formats below the directory it is given, one folder per fuzzer. */
+#include "catalog.h"
 #include "example.h"
+#include "message.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -128,6 +130,105 @@ static void frames(void)
     }
 }
 
+static void catalog_entry(void)
+{
+    const struct catalog_entry entry = {.rp_first = 5,
+                                        .rp = 7,
+                                        .digest = {{1}},
+                                        .parent = {{2}},
+                                        .link = {{3}},
+                                        .cut_time = 1795348800000000000,
+                                        .committed_time = 1795348801000000000,
+                                        .clock = 86400000000000,
+                                        .total_bytes = 123456789,
+                                        .total_objects = 31,
+                                        .total_rps = 7,
+                                        .flags = MANIFEST_COMPLETE,
+                                        .good_from = 7,
+                                        .id = {4, 5, 6},
+                                        .file_len = 12345678,
+                                        .plain_bytes = 23456789,
+                                        .manifest_len = 700,
+                                        .label = "before the update"};
+    struct store_head raw;
+    struct bytes_out o = bytes_out(STORE_ENTRY_MAX + 8);
+    ASSERT(catalog_encode(&raw, &entry) == 0);
+    bytes_put_u64(&o, raw.rp);
+    bytes_put(&o, raw.value, raw.len);
+    save("catalog", "merged", &o);
+    bytes_free(&o);
+}
+
+/* A message of each type with all its fields, twice what may be there more than once. */
+static void put_tag(struct bytes_out *o, const ProtobufCFieldDescriptor *f, unsigned wire)
+{
+    bytes_put_varint(o, (uint64_t)f->id << 3 | wire);
+}
+
+static void put_block(struct bytes_out *o, const ProtobufCFieldDescriptor *f, const void *p,
+                      size_t len)
+{
+    put_tag(o, f, 2);
+    bytes_put_varint(o, len);
+    bytes_put(o, p, len);
+}
+
+static void put_message(struct bytes_out *o, const ProtobufCMessageDescriptor *d);
+
+static void put_field(struct bytes_out *o, const ProtobufCFieldDescriptor *f)
+{
+    static const uint8_t bytes[DIGEST_LEN] = {7};
+    struct bytes_out inner = bytes_out(MESSAGE_MAX);
+    switch (f->type) {
+    case PROTOBUF_C_TYPE_STRING:
+        put_block(o, f, "lens", 4);
+        break;
+    case PROTOBUF_C_TYPE_BYTES:
+        put_block(o, f, bytes, sizeof bytes);
+        break;
+    case PROTOBUF_C_TYPE_MESSAGE:
+        put_message(&inner, f->descriptor);
+        put_block(o, f, inner.p, inner.len);
+        break;
+    case PROTOBUF_C_TYPE_FIXED64:
+    case PROTOBUF_C_TYPE_SFIXED64:
+        put_tag(o, f, 1);
+        bytes_put_u64(o, 1795348800000000000);
+        break;
+    case PROTOBUF_C_TYPE_BOOL:
+        put_tag(o, f, 0);
+        bytes_put_u8(o, 1);
+        break;
+    default:
+        put_tag(o, f, 0);
+        bytes_put_varint(o, 300 + f->id);
+    }
+    bytes_free(&inner);
+}
+
+static void put_message(struct bytes_out *o, const ProtobufCMessageDescriptor *d)
+{
+    for (unsigned i = 0; i < d->n_fields; i++)
+        for (int n = d->fields[i].label == PROTOBUF_C_LABEL_REPEATED ? 2 : 1; n > 0; n--)
+            put_field(o, &d->fields[i]);
+}
+
+static void messages(void)
+{
+    for (unsigned type = 0; type <= UINT8_MAX; type++) {
+        const ProtobufCMessageDescriptor *d = message_descriptor((uint8_t)type);
+        struct bytes_out o = bytes_out(MESSAGE_MAX);
+        char name[64];
+        if (d && d->n_fields > 0) {
+            bytes_put_u8(&o, (uint8_t)type);
+            put_message(&o, d);
+            (void)snprintf(name, sizeof name, "all-of-%.40s", d->short_name);
+            save("message", name, &o);
+        }
+        bytes_free(&o);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct err e = ERR_INIT;
@@ -142,5 +243,7 @@ int main(int argc, char **argv)
     index_of_all_kinds();
     keys();
     frames();
+    catalog_entry();
+    messages();
     return 0;
 }
