@@ -72,14 +72,15 @@
 
 /* Exports: volumes served over NBD. A connection has its own buffers, so that none can starve
  * another; their number times EXPORT_CONN_MEMORY is what [site] export-memory bounds. */
-#define EXPORT_PIECE       ((uint32_t)(256 * KIB)) /* payloads are moved in pieces of this size */
-#define EXPORT_BUF         (EXPORT_PIECE + 4096u)  /* a piece and what is around it */
-#define EXPORT_BUFS        16u                     /* of one connection */
-#define EXPORT_CONN_MEMORY (EXPORT_BUFS * EXPORT_BUF)
-#define EXPORT_TLS_MEMORY  (512 * KIB) /* what TLS adds to a connection, about */
-#define EXPORT_STRANGERS   16u         /* over TCP and not known yet, all together */
-#define EXPORT_REQUESTS    128u        /* in flight on one connection */
-#define EXPORT_WORKERS     128u        /* requests that run at once on one volume */
+#define EXPORT_PIECE            ((uint32_t)(256 * KIB)) /* payloads are moved in pieces of this size */
+#define EXPORT_BUF              (EXPORT_PIECE + 4096u) /* a piece and what is around it */
+#define EXPORT_BUFS             16u                    /* of one connection */
+#define EXPORT_CONN_MEMORY      (EXPORT_BUFS * EXPORT_BUF)
+#define EXPORT_TLS_MEMORY       (512 * KIB) /* what TLS adds to a connection, about */
+#define EXPORT_STRANGERS        16u         /* over TCP and not known yet, all together */
+#define EXPORT_STRANGERS_SOURCE 8u          /* of one address (of an IPv6 network) */
+#define EXPORT_REQUESTS         128u        /* in flight on one connection */
+#define EXPORT_WORKERS          128u        /* requests that run at once on one volume */
 
 /* The store. */
 #define STORE_NAME_MAX   200u

@@ -25,7 +25,7 @@ static int check_guesses(const struct session *s, struct err *e)
         if (!recent(h, &h->guesses[i]))
             continue;
         all++;
-        here += door_same_source(&h->guesses[i].from, &s->from);
+        here += strangers_same_source(&h->guesses[i].from, &s->from);
     }
     if (here < HUB_GUESSES_FROM && all < HUB_GUESSES)
         return 0;

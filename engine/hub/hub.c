@@ -51,6 +51,7 @@ int hub_start(struct hub **out, const struct config *config, struct store *store
     struct hub *h = err_calloc(1, sizeof *h);
     uint64_t parts = config->hub_memory / PART_SIZE;
     struct io_addr addr = {0};
+    h->door = (struct strangers){.max = HUB_STRANGERS, .source = HUB_STRANGERS_SOURCE};
     h->io = fiber_io();
     h->config = config;
     h->store = store;

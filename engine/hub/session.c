@@ -355,6 +355,7 @@ void session_start(struct hub *h, int fd, const struct io_addr *from)
     h->live++;
     h->strangers++;
     s->stranger = true;
+    strangers_add(&h->door, &s->waiting, &s->from, s);
     s->fiber = fiber_spawn(h->io, "hub-session", session_main, s);
 }
 

@@ -15,6 +15,7 @@
 #include "delta.h"
 #include "hub.h"
 #include "register.h"
+#include "strangers.h"
 
 #include <inttypes.h>
 
@@ -32,7 +33,6 @@
 #define HUB_FETCHES_MAX  64u          /* of all connections, with a buffer */
 #define HUB_HISTORY_PAGE 200u         /* points in one reply: fits MESSAGE_MAX with full labels */
 #define HUB_KNOWN        8u           /* catalog entries a connection remembers */
-#define HUB_TELL_NS      IO_S         /* strangers have a line in the log this often */
 #define HUB_GUESS_NS                                                                               \
     (60 * IO_S)              /* of vain attempts to enrol so many are answered in this time:       \
                               */
@@ -95,8 +95,7 @@ struct hub {
     struct session *sessions;
     unsigned live; /* sessions that have not ended: */
     unsigned strangers, members;
-    uint64_t told_at; /* the last line about a stranger */
-    unsigned untold;  /* strangers since that had none */
+    struct strangers door; /* of them, those that were not sent away */
     struct bufpool parts, fetches;
     struct kept *kept;
     struct audit *audit;
@@ -172,7 +171,8 @@ struct session {
     uint32_t version;                 /* of the protocol, agreed on */
     bool stranger; /* has not said Hello under a key that is pinned; otherwise a */
     bool member;
-    bool leaving; /* a stranger who was sent away */
+    struct stranger waiting;
+    bool leaving; /* its key is no peer's any more */
     bool told;    /* a member who knows that the hub is leaving */
     bool done;
 
@@ -300,8 +300,6 @@ int enrol_check_history(struct hub *h, const char *site, const struct key_public
 /* Before one more from this address is let in: sends others away where there are too many, and
  * waits for their memory. (waits) */
 void door_make_room(struct hub *h, const struct io_addr *from);
-/* Whether two addresses are one for the door's bounds: of IPv6 only the network counts. */
-bool door_same_source(const struct io_addr *a, const struct io_addr *b);
 /* The stranger is s->known, and has said Hello: a member from now on. AGAIN: no place is left
  * for this peer. */
 int door_pass(struct session *s, struct err *e);

@@ -29,7 +29,7 @@ static void conn_main(void *arg)
         c->volume->connections--;
         log_info("nbd %s: a client disconnected; %u left", c->who, c->volume->connections);
     }
-    known(c);
+    strangers_remove(&x->door, &c->stranger);
     buf_free_all(c);
     if (c->tls)
         stream_free(c->tls);
@@ -51,12 +51,13 @@ static void conn_start(struct listener *l, int fd, const struct io_addr *peer)
     struct conn *c = err_calloc(1, sizeof *c);
     c->listener = l;
     c->fd = fd;
-    c->stranger = l->at->tcp.port != 0;
-    x->strangers += c->stranger;
-    if (c->stranger)
+    if (l->at->tcp.port) {
+        c->peer = *peer;
+        strangers_add(&x->door, &c->stranger, &c->peer, c);
         (void)snprintf(c->from, sizeof c->from, "%s:%u", peer->host, (unsigned)peer->port);
-    else
+    } else {
         (void)snprintf(c->from, sizeof c->from, "%s", l->name);
+    }
     c->ready_tail = &c->ready;
     c->next = x->conns;
     x->conns = c;
@@ -88,19 +89,12 @@ static void turn_away(struct exports *x, const struct listener *l, int fd)
     fio_close_always(fd);
 }
 
-/* Ends the stranger that has been here longest: those who mean it need some milliseconds only, and
- * must not be kept out by any number of others that say nothing. */
-static void evict(struct exports *x)
+/* Ends a stranger, and waits until it is gone. */
+static void evict(struct exports *x, struct stranger *s)
 {
-    struct conn *oldest = NULL;
+    struct conn *c = s->owner;
     unsigned live = x->live;
-    for (struct conn *c = x->conns; c; c = c->next)
-        if (c->stranger)
-            oldest = c;
-    if (!oldest)
-        return;
-    known(oldest); /* gone, for those who count */
-    fiber_cancel(oldest->reader);
+    fiber_cancel(c->reader);
     while (x->live >= live && fiber_wait(&x->gone, FIBER_FOREVER) == 0)
         ;
 }
@@ -108,8 +102,11 @@ static void evict(struct exports *x)
 static void admit(struct listener *l, int fd, const struct io_addr *peer)
 {
     struct exports *x = l->exports;
-    if (x->live >= x->max || (l->at->tcp.port && x->strangers >= EXPORT_STRANGERS))
-        evict(x);
+    struct stranger *s = l->at->tcp.port ? strangers_make_room(&x->door, peer) : NULL;
+    if (!s && x->live >= x->max)
+        s = strangers_take_one(&x->door);
+    if (s)
+        evict(x, s);
     if (x->live >= x->max) {
         turn_away(x, l, fd);
         return;
@@ -182,6 +179,7 @@ int export_start(struct exports **out, const struct export_volume *volumes, size
     struct exports *x = err_calloc(1, sizeof *x);
     int res = 0;
     x->io = fiber_io();
+    x->door = (struct strangers){.max = EXPORT_STRANGERS, .source = EXPORT_STRANGERS_SOURCE};
     /* Pointers to the elements are kept: no reallocation. */
     x->volumes = err_calloc(count, sizeof *x->volumes);
     x->listeners = err_calloc(count, sizeof *x->listeners);

@@ -20,6 +20,7 @@
 #include "export.h"
 #include "handshake.h"
 #include "reply.h"
+#include "strangers.h"
 #include "stream.h"
 #include "x509.h"
 
@@ -115,8 +116,8 @@ struct exports {
     struct x509 *x509; /* NULL: no listener needs it */
     struct conn *conns;
     unsigned live, max;
-    unsigned strangers; /* of them, over TCP and not known yet */
-    bool full;          /* somebody was turned away, and that was said */
+    struct strangers door; /* of them, over TCP and not known yet */
+    bool full;             /* somebody was turned away, and that was said */
     struct fiber_cond gone;
 };
 
@@ -129,8 +130,9 @@ struct conn {
     struct served **choices;
     size_t offer_count;
     int fd;
-    struct stream *tls; /* NULL: in clear */
-    bool stranger;      /* over TCP, and has not shown a certificate yet */
+    struct stream *tls;       /* NULL: in clear */
+    struct io_addr peer;      /* over TCP; */
+    struct stranger stranger; /* and has not shown a certificate yet */
     struct fiber *reader, *sender;
     bool done;      /* the reader may be joined */
     char from[300]; /* for the log: the listener, or the client's address */
@@ -187,8 +189,8 @@ int conn_send_all(struct conn *c, const void *p, size_t len, uint64_t timeout_ns
 
 /* ---- export_greet.c ---- */
 
-/* The client is known, or as good as: it is none of the strangers any more. Does not wait. */
-void known(struct conn *c);
+/* Logs why a client is not let in; of those over TCP not more often than people want to read. */
+void greet_tell(struct conn *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* From the greeting to c->session and c->volume; 0, or nonzero when the connection is to be closed.
  * (waits) */
 int greet(struct conn *c);

@@ -4,6 +4,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,12 +51,22 @@ static void make_offers(struct conn *c)
 
 /* ---- TLS ---- */
 
-void known(struct conn *c)
+void greet_tell(struct conn *c, const char *fmt, ...)
 {
-    if (!c->stranger)
+    struct exports *x = c->listener->exports;
+    char text[ERR_TEXT_MAX];
+    unsigned untold = 0;
+    va_list ap;
+    if (c->listener->at->tcp.port && !strangers_tell(&x->door, io_now(x->io), &untold))
         return;
-    c->stranger = false;
-    c->listener->exports->strangers--;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (untold > 0)
+        log_warn("nbd %s: connection closed%s; before it %u more came to nothing", c->from, text,
+                 untold);
+    else
+        log_warn("nbd %s: connection closed%s", c->from, text);
 }
 
 static int secure(struct conn *c, struct nbd_handshake *h)
@@ -69,16 +80,15 @@ static int secure(struct conn *c, struct nbd_handshake *h)
     c->tls = s;
     if (x509_accept(c->listener->exports->x509, s, TLS_TIME, &e) < 0) {
         if (e.code != ERR_CANCELED)
-            log_warn("nbd %s: connection closed: %s", c->from, e.text);
+            greet_tell(c, ": %s", e.text);
         return -ECONNABORTED;
     }
-    known(c);
+    strangers_remove(&c->listener->exports->door, &c->stranger);
     x509_name(s, name);
     (void)snprintf(c->from + n, sizeof c->from - n, " (%s)", name);
     make_offers(c);
     if (c->offer_count == 0) {
-        log_warn("nbd %s: connection closed: no export here is for this client; see export-clients",
-                 c->from);
+        greet_tell(c, ": no export here is for this client; see export-clients");
         return -ECONNABORTED;
     }
     nbd_handshake_secured(h, c->offers, c->offer_count);
@@ -151,9 +161,9 @@ int greet(struct conn *c)
         res = haggle(c, &h, &out);
     bytes_free(&out);
     if (h.why)
-        log_warn("nbd %s: connection closed in the handshake: %s", c->from, h.why);
+        greet_tell(c, " in the handshake: %s", h.why);
     else if (res == -ETIMEDOUT)
-        log_warn("nbd %s: connection closed: no handshake in time", c->from);
+        greet_tell(c, ": no handshake in time");
     if (res < 0)
         return res;
     c->session = h.session;

@@ -20,15 +20,8 @@ start hub
 start site
 await 10 "the site is up" cli site mark records
 
-of() { awk -v key="$2:" '$1 == key { print $2; exit }' "$1"; } # of FILE KEY
 for n in hub site; do
-    threads=0
-    for t in "/proc/${pid[$n]}"/task/*/status; do
-        [ "$(of "$t" Seccomp)" = 2 ] || fail "$n: $(of "$t" Name) has no filter"
-        [ "$(of "$t" NoNewPrivs)" = 1 ] || fail "$n: $(of "$t" Name) may gain privileges"
-        threads=$((threads + 1))
-    done
-    [ "$threads" -ge 3 ] || fail "$n has $threads threads only"
+    filtered "$n"
     grep -q "^Max core file size *0 *0 " "/proc/${pid[$n]}/limits" || fail "$n may dump core"
     [ "$(grep -c "execve among them" "$dir/$n/log")" -eq $([ $n = hub ] && echo 1 || echo 0) ] || fail "$n: execve"
 done

@@ -91,6 +91,17 @@ start() { # start NAME
     pid[$1]=$!
 }
 
+filtered() { # filtered NAME: all threads of the daemon are under the filter of system calls; prints how many
+    local t threads=0 what
+    for t in "/proc/${pid[$1]}"/task/*/status; do
+        what=$(awk '/^(Name|Seccomp|NoNewPrivs):/ { printf "%s ", $2 }' "$t")
+        [[ $what == *" 1 2 " ]] || fail "$1: a thread without the filter, or that may gain privileges: $what"
+        threads=$((threads + 1))
+    done
+    [ $threads -ge 3 ] || fail "$1 has $threads threads only"
+    echo "$1: $threads threads under the filter"
+}
+
 stop() { # stop NAME [SIGNAL]
     kill "-${2:-TERM}" "${pid[$1]}" 2>/dev/null || true
     wait "${pid[$1]}" 2>/dev/null || true

@@ -59,6 +59,7 @@ logged() { grep -qF "$1" "$dir/site/log" || fail "the log does not say: $1"; }
 refused() { # refused TEXT COMMAND...: the command fails, and the log says why
     local text=$1
     shift
+    sleep 1.1 # a line a second of what anybody can cause
     ! "$@" >"$dir/out" 2>&1 || fail "it was let in: $*"
     await 5 "the log to say: $text" grep -qF "$text" "$dir/site/log"
     kill -0 "${pid[site]}" || fail "relaisd is gone"
@@ -166,16 +167,17 @@ grep -qi tls "$dir/out" || fail "a client in clear is not told why: $(cat "$dir/
 
 echo "-- strangers who say nothing keep nobody out; what is slipped in behind STARTTLS is not taken"
 /usr/bin/python3 - $nbd "$(uri kvm1 records/data)" <<'END_OF_PYTHON' || fail "strangers"
-import socket, struct, subprocess, sys
+import socket, struct, subprocess, sys, time
 port, uri = int(sys.argv[1]), sys.argv[2]
-def connect():
-    s = socket.create_connection(("127.0.0.1", port), 10)
+def connect(source="127.0.0.1"):
+    s = socket.create_connection(("127.0.0.1", port), 10, (source, 0))
     assert s.recv(18, socket.MSG_WAITALL).startswith(b"NBDMAGIC")
     s.sendall(struct.pack(">I", 3))
     return s
 def option(n, data=b""):
     return b"IHAVEOPT" + struct.pack(">II", n, len(data)) + data
-mute = [connect() for _ in range(40)]
+slow = connect("127.0.0.3")
+mute = [connect("127.0.0.2") for _ in range(40)]
 assert subprocess.run(["nbdinfo", "--size", uri], capture_output=True, timeout=10).stdout.strip() == b"67108864"
 gone = 0
 for s in mute:
@@ -187,12 +189,15 @@ for s in mute:
     except ConnectionResetError:
         gone += 1
 assert gone >= 24, gone
+slow.sendall(option(5)) # one who is alone at his address goes on, however slow
+assert struct.unpack(">QIII", slow.recv(20, socket.MSG_WAITALL))[2] == 1
 s = connect()
 for n in (3, 8, 99):
     s.sendall(option(n))
     magic, to, kind, length = struct.unpack(">QIII", s.recv(20, socket.MSG_WAITALL))
     assert (to, kind) == (n, 0x80000005), (n, to, hex(kind))
     s.recv(length, socket.MSG_WAITALL)
+time.sleep(1.1)
 s.sendall(option(5) + option(8))
 assert s.recv(100) == b""
 s = connect()
@@ -208,7 +213,18 @@ try:
 except ConnectionResetError:
     pass
 END_OF_PYTHON
+/usr/bin/python3 - $nbd <<'END_OF_PYTHON'
+import socket, struct, sys
+for i in range(500):
+    s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10)
+    s.sendall(b"GET / HTTP/1.0\r\n\r\n" + bytes(100))
+    s.close()
+END_OF_PYTHON
 logged "it went on in clear behind NBD_OPT_STARTTLS"
+
+lines=$(grep -c "connection closed" "$dir/site/log")
+[ "$lines" -le 60 ] || fail "$lines lines in the log about strangers"
+[ "$(grep -c "more came to nothing" "$dir/site/log")" -ge 1 ] || fail "500 strangers are told of nowhere"
 
 echo "-- a certificate that is renewed, one that is revoked, and none of it needs a restart"
 issue other "$pki/server" server localhost

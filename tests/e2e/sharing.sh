@@ -100,4 +100,6 @@ scribble "$dir/imaging" 5 9
 mark bethune imaging rotated
 cli bethune readers list imaging >"$dir/told" || fail "readers list"
 grep -q "^$arras_fp *1-3 (3) *3 *1 *yes" "$dir/told" || { cat "$dir/told"; fail "no new data key after the rotation"; }
+filtered hub # also where librados has made threads
+! grep "Operation not permitted" "$dir/hub/log" || fail "the filter refused what the hub needs"
 echo "shared, granted, removed: $(grep -c . "$dir/told") lines of readers list as they should be"
