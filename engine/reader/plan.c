@@ -6,28 +6,40 @@
 
 #include <roaring/roaring.h>
 
-#define LOADS_MAX    16u /* indexes in flight */
+#define BATCHES_MAX  8u  /* pages of indexes in flight */
+#define BATCH_FIRST  16u /* deltas in the first page; then twice as many each time: often few do */
 #define LOADS_MEMORY (2 * INDEX_MAX)
 
 /* The index of one delta, on its way. */
 struct load {
-    struct reader *r;
     size_t point;
-    struct fiber *fiber;
     struct manifest m;
     int volume; /* number in m.volumes; -1: not in it, nothing is fetched */
     uint8_t *index;
+    struct page_range *range; /* NULL: nothing is fetched */
     struct digest digest;
-    struct err err;
+};
+
+/* Deltas that follow one another, newest first, whose indexes come in one page; or one delta. */
+struct batch {
+    struct reader *r;
+    struct fiber *fiber;
+    size_t count, range_count;
+    uint64_t memory;
+    struct err err; /* of all of which nothing came */
+    struct load loads[FETCH_MANY_MAX];
+    struct page_range ranges[FETCH_MANY_MAX];
 };
 
 struct planner {
     struct plan *plan;
     struct reader *r;
     const char *volume;
-    roaring_bitmap_t *wanted; /* sectors that no newer extent has covered */
-    struct load loads[LOADS_MAX];
-    size_t next, left; /* points still to be started: next-1, next-2 ... ; left: in flight */
+    roaring_bitmap_t *wanted;           /* sectors that no newer extent has covered */
+    struct batch *batches[BATCHES_MAX]; /* the oldest request first, a ring */
+    size_t begun, ended;                /* batches */
+    size_t next;                        /* points still to be started: next-1, next-2 ... */
+    size_t size;                        /* of the next batch, at most */
     uint64_t memory;
 };
 
@@ -48,66 +60,108 @@ static int volume_number(const struct manifest *m, const char *volume)
 
 static int digest_work(void *arg)
 {
-    struct load *l = arg;
-    digest_of(&l->digest, l->index, l->m.index_len);
-    return 0;
-}
-
-static int load_index(struct load *l, struct err *e)
-{
-    uint64_t rp = l->r->points[l->point].rp;
-    l->index = err_malloc(l->m.index_len);
-    int rc = fetch_range(l->r, l->point, l->m.index_place, l->index, l->m.index_len, e);
-    if (rc < 0)
-        return rc;
-    rc = fio_work(IO_WORK_CPU, digest_work, l);
-    if (rc < 0)
-        return err_os(e, rc, "digesting the index of RP %" PRIu64, rp);
-    if (!digest_equal(&l->digest, &l->m.index_digest)) {
-        char hex[DIGEST_HEX], want[DIGEST_HEX];
-        digest_hex(hex, &l->digest);
-        digest_hex(want, &l->m.index_digest);
-        return err_set(e, ERR_CORRUPT,
-                       "%s/%s@%" PRIu64
-                       ": the index that came has digest %.16s, the signed manifest "
-                       "says %.16s",
-                       l->r->site, l->r->group, rp, hex, want);
+    struct batch *b = arg;
+    for (size_t i = 0; i < b->count; i++) {
+        struct load *l = &b->loads[i];
+        if (l->range && l->range->have)
+            digest_of(&l->digest, l->index, l->m.index_len);
     }
     return 0;
 }
 
-static void load_main(void *arg)
+static void batch_main(void *arg)
 {
-    struct load *l = arg;
-    (void)load_index(l, &l->err);
+    struct batch *b = arg;
+    int rc = page_fetch(b->r, b->ranges, b->range_count, &b->err);
+    if (rc == 0 && (rc = fio_work(IO_WORK_CPU, digest_work, b)) < 0)
+        (void)err_os(&b->err, rc, "digesting indexes");
 }
 
-/* Starts loads, newest first, as far as memory and number allow. */
-static void start_loads(struct planner *p)
+/* What is wrong with the index of a delta whose batch has ended. */
+static int check_index(const struct batch *b, const struct load *l, struct err *e)
 {
-    while (p->next > 0 && p->left < LOADS_MAX && (p->left == 0 || p->memory < LOADS_MEMORY)) {
-        struct load *l = &p->loads[(p->next - 1) % LOADS_MAX];
-        *l = (struct load){.r = p->r, .point = p->next - 1, .err = ERR_INIT};
-        history_decode(p->r, l->point, &l->m);
-        l->volume = volume_number(&l->m, p->volume);
-        if (l->volume >= 0 && l->m.extents > 0) {
-            p->memory += l->m.index_len;
-            l->fiber = fiber_spawn(fiber_io(), "index", load_main, l);
-        }
+    const struct reader *r = b->r;
+    char hex[DIGEST_HEX], want[DIGEST_HEX];
+    if (l->range->err || b->err.code != ERR_OK) {
+        *e = l->range->err ? *l->range->err : b->err;
+        return -(int)e->code;
+    }
+    ASSERT(l->range->have);
+    if (digest_equal(&l->digest, &l->m.index_digest))
+        return 0;
+    digest_hex(hex, &l->digest);
+    digest_hex(want, &l->m.index_digest);
+    return err_set(e, ERR_CORRUPT,
+                   "%s/%s@%" PRIu64 ": the index that came has digest %.16s, the signed manifest "
+                   "says %.16s",
+                   r->site, r->group, r->points[l->point].rp, hex, want);
+}
+
+/* False: the batch is full, and the delta is for the next one. */
+static bool add_load(struct planner *p, struct batch *b, size_t point)
+{
+    struct load *l = &b->loads[b->count];
+    *l = (struct load){.point = point};
+    history_decode(p->r, point, &l->m);
+    l->volume = volume_number(&l->m, p->volume);
+    bool fetched = l->volume >= 0 && l->m.extents > 0;
+    if (fetched && b->memory > 0 && b->memory + l->m.index_len > PAYLOAD_MAX) {
+        manifest_free(&l->m);
+        return false;
+    }
+    b->count++;
+    if (fetched) {
+        b->range_count++;
+        b->memory += l->m.index_len;
+    }
+    return true;
+}
+
+static void start_batch(struct planner *p)
+{
+    struct batch *b = err_calloc(1, sizeof *b);
+    b->r = p->r;
+    b->err = (struct err)ERR_INIT;
+    while (p->next > 0 && b->count < p->size && add_load(p, b, p->next - 1))
         p->next--;
-        p->left++;
+    /* Ranges ascend. */
+    for (size_t i = 0, at = b->range_count; i < b->count; i++) {
+        struct load *l = &b->loads[i];
+        if (l->volume < 0 || l->m.extents == 0)
+            continue;
+        l->index = err_malloc(l->m.index_len);
+        l->range = &b->ranges[--at];
+        *l->range = (struct page_range){
+            .point = l->point, .off = l->m.index_place, .len = l->m.index_len, .buf = l->index};
     }
+    if (b->range_count > 0)
+        b->fiber = fiber_spawn(fiber_io(), "index", batch_main, b);
+    p->memory += b->memory;
+    p->batches[p->begun++ % BATCHES_MAX] = b;
+    p->size = p->size * 2 < FETCH_MANY_MAX ? p->size * 2 : FETCH_MANY_MAX;
 }
 
-static void end_load(struct planner *p, struct load *l)
+/* Starts as many as memory and number allow; a large index goes alone. */
+static void start_batches(struct planner *p)
 {
-    if (l->fiber) {
-        fiber_join(l->fiber);
-        p->memory -= l->m.index_len;
+    while (p->next > 0 && p->begun - p->ended < BATCHES_MAX &&
+           (p->begun == p->ended || p->memory < LOADS_MEMORY))
+        start_batch(p);
+}
+
+static void end_batch(struct planner *p, struct batch *b)
+{
+    if (b->fiber)
+        fiber_join(b->fiber);
+    for (size_t i = 0; i < b->count; i++) {
+        manifest_free(&b->loads[i].m);
+        free(b->loads[i].index);
     }
-    manifest_free(&l->m);
-    free(l->index);
-    p->left--;
+    for (size_t i = 0; i < b->range_count; i++)
+        free(b->ranges[i].err);
+    p->memory -= b->memory;
+    p->ended++;
+    free(b);
 }
 
 /* ---- coverage ---- */
@@ -211,23 +265,28 @@ static int take_index(struct planner *p, const struct load *l, struct err *e)
 }
 
 /* The next older point: narrows to its size, then takes its extents. */
-static int take_load(struct planner *p, struct load *l, struct err *e)
+static int take_load(struct planner *p, const struct batch *b, const struct load *l, struct err *e)
 {
     if (l->volume < 0)
         return 0;
     uint64_t limit = sectors_of(l->m.volumes[l->volume].size);
     if (limit < UINT64_C(1) << 32)
         roaring_bitmap_remove_range_closed(p->wanted, (uint32_t)limit, UINT32_MAX);
-    if (!l->fiber)
+    if (!l->range)
         return 0;
-    fiber_join(l->fiber);
-    l->fiber = NULL;
-    p->memory -= l->m.index_len;
-    if (l->err.code != ERR_OK) {
-        *e = l->err;
-        return -(int)e->code;
-    }
-    return take_index(p, l, e);
+    int rc = check_index(b, l, e);
+    return rc < 0 ? rc : take_index(p, l, e);
+}
+
+static int take_batch(struct planner *p, struct batch *b, struct err *e)
+{
+    int rc = 0;
+    if (b->fiber)
+        fiber_join(b->fiber);
+    b->fiber = NULL;
+    for (size_t i = 0; i < b->count && rc == 0 && !roaring_bitmap_is_empty(p->wanted); i++)
+        rc = take_load(p, b, &b->loads[i], e);
+    return rc;
 }
 
 /* The size of the volume: as the newest manifest up to the point that has it tells. */
@@ -272,22 +331,22 @@ int plan_make(struct plan *plan, struct reader *r, size_t point, const char *vol
     p->r = r;
     p->volume = volume;
     p->next = point + 1;
+    p->size = BATCH_FIRST;
     p->wanted = roaring_bitmap_create();
     ASSERT(p->wanted);
     int rc = find_volume(p, point, e);
     if (rc == 0 && plan->size > 0)
         roaring_bitmap_add_range_closed(p->wanted, 0, (uint32_t)(sectors_of(plan->size) - 1));
-    for (size_t i = point + 1; i-- > 0 && rc == 0 && !roaring_bitmap_is_empty(p->wanted);) {
-        start_loads(p);
-        struct load *l = &p->loads[i % LOADS_MAX];
-        ASSERT(l->point == i);
-        rc = take_load(p, l, e);
-        end_load(p, l);
+    while (rc == 0 && !roaring_bitmap_is_empty(p->wanted)) {
+        start_batches(p);
+        if (p->begun == p->ended)
+            break;
+        struct batch *b = p->batches[p->ended % BATCHES_MAX];
+        rc = take_batch(p, b, e);
+        end_batch(p, b);
     }
-    while (p->left) { /* those that were started and are not needed */
-        size_t i = p->next + p->left - 1;
-        end_load(p, &p->loads[i % LOADS_MAX]);
-    }
+    while (p->ended < p->begun) /* those that were started and are not needed */
+        end_batch(p, p->batches[p->ended % BATCHES_MAX]);
     roaring_bitmap_free(p->wanted);
     free(p);
     if (plan->count > 0) /* no pieces: no array */

@@ -129,6 +129,45 @@ static void gaps_forks_and_foreign_manifests_are_found_and_named(void **state)
     hub_run(lies, NULL);
 }
 
+/* A successor spares a manifest its signature only when its own holds, and never one that replaced
+ * others. */
+static void vouching(void *arg)
+{
+    struct test_delta one, two, three, forged[2], merged;
+    (void)arg;
+    make(&one, 1, NULL, (struct spec){0});
+    make(&two, 2, &one, (struct spec){0});
+    make(&three, 3, &two, (struct spec){0});
+    make(&forged[0], 2, &one, (struct spec){.sign = sign_key(LENS)});
+    make(&forged[1], 3, &forged[0], (struct spec){.sign = sign_key(LENS)});
+    make(&merged, 2, NULL,
+         (struct spec){.rp_first = 1, .stands_for = two.digest, .sign = sign_key(LENS)});
+    struct catalog_entry x[3] = {entry_of(&one), entry_of(&forged[0]), entry_of(&forged[1])};
+    assert_refused((const struct test_delta *[]){&one, &forged[0], &forged[1]}, x, 3, ERR_AUTH,
+                   "manifest of RP 3");
+    /* What the thief's head hangs on is not believed because it does. */
+    x[2] = entry_of(&three);
+    assert_refused((const struct test_delta *[]){&one, &forged[0], &three}, x, 3, ERR_AUTH,
+                   "manifest of RP 2");
+    x[0] = entry_of(&merged);
+    x[0].rp_first = 1;
+    x[0].link = two.digest;
+    x[1] = entry_of(&three);
+    assert_refused((const struct test_delta *[]){&merged, &three}, x, 2, ERR_AUTH,
+                   "manifest of RP 2");
+    delta_free(&one);
+    delta_free(&two);
+    delta_free(&three);
+    delta_free(&forged[0]);
+    delta_free(&forged[1]);
+    delta_free(&merged);
+}
+static void a_successor_vouches_only_when_it_is_signed_itself(void **state)
+{
+    (void)state;
+    hub_run(vouching, NULL);
+}
+
 static uint64_t last_done, last_total;
 
 static void on_progress(void *arg, uint64_t done, uint64_t total)
@@ -285,6 +324,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_time_is_not_answered_with_what_a_wrong_clock_dated_back),
         cmocka_unit_test(gaps_forks_and_foreign_manifests_are_found_and_named),
+        cmocka_unit_test(a_successor_vouches_only_when_it_is_signed_itself),
         cmocka_unit_test(a_long_history_is_read_and_only_what_is_signed_believed),
         cmocka_unit_test(a_point_is_found_by_number_by_time_and_as_the_newest),
     };
