@@ -23,6 +23,14 @@ void stream_free(struct stream *s)
     wire_free(&s->wire);
 }
 
+/* SSL_get_error wants an empty queue. It almost always is, and emptying one that is costs more than
+ * looking. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 /* ---- sending ---- */
 
 int stream_flush(struct stream *s, uint64_t timeout_ns)
@@ -65,7 +73,7 @@ int stream_put(struct stream *s, const void *p, size_t len, uint64_t timeout_ns)
             n = wire_put(&s->wire, at, len);
             why = n > 0 ? SSL_ERROR_NONE : SSL_ERROR_WANT_WRITE;
         } else {
-            ERR_clear_error();
+            forget_errors();
             why = SSL_write_ex(s->ssl, at, len, &n) ? SSL_ERROR_NONE : SSL_get_error(s->ssl, 0);
         }
         at += n;
@@ -118,7 +126,7 @@ int stream_take(struct stream *s, void *dst, size_t len, size_t *n, uint64_t tim
         *n = wire_take(&s->wire, dst, len);
         return 0;
     }
-    ERR_clear_error();
+    forget_errors();
     why = SSL_read_ex(s->ssl, dst, len, n) ? SSL_ERROR_NONE : SSL_get_error(s->ssl, 0);
     if (why == SSL_ERROR_ZERO_RETURN) /* close_notify */
         s->eof = true;
@@ -148,7 +156,7 @@ int stream_handshake(struct stream *s, SSL *ssl, uint64_t deadline)
     for (;;) {
         uint64_t now;
         int rc, why;
-        ERR_clear_error();
+        forget_errors();
         rc = SSL_do_handshake(s->ssl);
         why = rc == 1 ? SSL_ERROR_NONE : SSL_get_error(s->ssl, rc);
         if (why == SSL_ERROR_SSL)
