@@ -142,6 +142,12 @@ static int retention(struct hub *h, const struct hub_ask *a, const char *peer, s
         return err_set(e, ERR_AUTH, "passes are for the hub's operator to start");
     rc = a->flag ? keeper_group(h->keeper, a->site, a->group, &v, e)
                  : verdict_make(&v, h->store, h->config, a->site, a->group, a->now, e);
+    if (a->flag) {
+        char subject[TRAIL_SUBJECT_MAX + 1];
+        (void)snprintf(subject, sizeof subject, "%s/%s", a->site, a->group);
+        audit_note(h->audit, TRAIL_OPERATOR, NULL, subject, rc < 0 ? e->code : ERR_OK,
+                   "a pass of retention");
+    }
     if (rc < 0)
         return rc;
     struct retention_reply *r = err_calloc(1, sizeof *r);
@@ -251,8 +257,10 @@ int hub_ask_answer(struct hub *h, const struct hub_ask *a, const char *peer, str
         return usage(h, a, peer, l, id, e);
     if (a->flag && peer)
         return err_set(e, ERR_AUTH, "scrubbing is for the hub's operator to start");
-    if (a->flag)
+    if (a->flag) {
+        audit_note(h->audit, TRAIL_OPERATOR, NULL, "", ERR_OK, "scrubbing, now");
         scrub_now(h->scrub);
+    }
     return scrub_tell(h->scrub, peer, l, id, e);
 }
 

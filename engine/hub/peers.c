@@ -307,8 +307,10 @@ int hub_answer(struct hub *h, struct link *l, const struct frame_header *f, cons
 {
     struct err why = ERR_INIT;
     int rc;
-    if (f->type == FRAME_Compact)
+    if (f->type == FRAME_Compact) {
+        audit_note(h->audit, TRAIL_OPERATOR, NULL, "", ERR_OK, "a pass of compaction");
         return maintain_answer(h, l, f->id, m->compact, e);
+    }
     if (f->type == FRAME_PeersGet)
         return answer_peers(h, l, f->id, m->peers_get, e);
     if (hub_ask_is(f->type)) {

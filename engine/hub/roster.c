@@ -189,6 +189,9 @@ int hub_reload(struct hub *h, struct err *e)
         log_notice("hub: %u members have enrolled; %u connections were broken", now.member_count,
                    broken);
     }
+    audit_note(h->audit, TRAIL_OPERATOR, NULL, "", rc < 0 ? e->code : ERR_OK,
+               "the register of members, read again%s%s", rc < 0 ? ": " : "",
+               rc < 0 ? e->text : "");
     fiber_unlock(&h->enrolling);
     return rc;
 }

@@ -59,12 +59,19 @@ status=0; cli site pin records@99 2>"$dir/out" || status=$?
 verdict 'g["pins"][0]["by"] == "site" and "pinned" in why(g, 4)'
 cli hub retention --now >/dev/null # the rules are noted
 
+noted() { cli "$1" audit --kind "$2" | grep -q "$3"; } # noted NAME KIND PATTERN
+await 5 "the pin in the hub's log" noted hub retention "site .*site/records@4.* pin"
+await 5 "and the site sees it" noted site retention "site/records@4.* pin"
+noted hub retention "site/records@99" || fail "the pin of nothing is not in the log"
 # Rules that keep less, and no lock: in force an hour later. A pin that is taken away, too.
 rules 'all 1s' never
 again hub
 cli hub retention --now >/dev/null
 verdict 'g["go_rps"] == 0 and g["lock"] == 3600 and g["said"] == "all 1s, labelled ever" and 3500 < g["until"] <= 3600'
 cli hub unpin site/records@4 | grep -q 'stays pinned for .* more' || fail "unpin"
+await 5 "the unpin in the hub's log" noted hub retention "site/records@4.* unpin"
+await 5 "the rules in the hub's log" noted hub retention "rules: "
+await 5 "the pass that the operator asked for" noted hub operator "a pass of retention"
 verdict '"pinned" in why(g, 4)'
 cli site pin records@4 >/dev/null
 
