@@ -48,6 +48,11 @@ enum health health_hub_group(const Relais__HubGroup *g, int64_t now)
     return HEALTH_WELL;
 }
 
+bool health_quota_low(const Relais__Status *st)
+{
+    return st->quota > 0 && st->quota_used >= st->quota - st->quota / 10;
+}
+
 enum health health_status(const Relais__Status *st, int64_t now)
 {
     enum health h = HEALTH_WELL;
@@ -56,6 +61,8 @@ enum health health_status(const Relais__Status *st, int64_t now)
     for (size_t i = 0; i < st->n_hub_groups; i++)
         h = health_worse(h, health_hub_group(st->hub_groups[i], now));
     if (st->has_site && !st->connected)
+        h = health_worse(h, HEALTH_DEGRADED);
+    if (health_quota_low(st))
         h = health_worse(h, HEALTH_DEGRADED);
     if (st->hub_damaged > 0)
         h = health_worse(h, HEALTH_BROKEN);

@@ -13,6 +13,7 @@
 
 #include "relais.pb-c.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum health { HEALTH_WELL, HEALTH_DEGRADED, HEALTH_BROKEN, HEALTH_UNKNOWN };
@@ -29,6 +30,9 @@ uint64_t health_rpo(uint64_t rp, int64_t cut, int64_t now);
 
 enum health health_group(const Relais__GroupStatus *g, int64_t now);
 enum health health_hub_group(const Relais__HubGroup *g, int64_t now);
+/* Nine parts in ten of the site's quota at the hub are taken, as the hub said when it last took a
+ * delta: degraded, for nothing is behind yet, and somebody must act before something is. */
+bool health_quota_low(const Relais__Status *st);
 /* The daemon as a whole: its groups, its link, its hub role; territory groups when there are any.
  */
 enum health health_status(const Relais__Status *st, int64_t now);

@@ -80,6 +80,11 @@ static int add_site_steering(json_t *root, const Relais__Status *st)
                                                   : json_null()) |
            json_object_set_new(root, "rate_by_hand", json_boolean(st->rate_by_hand)) |
            json_object_set_new(root, "level", json_integer(st->level)) |
+           json_object_set_new(root, "quota",
+                               st->quota > 0 ? json_integer((json_int_t)st->quota) : json_null()) |
+           json_object_set_new(root, "quota_used",
+                               st->quota > 0 ? json_integer((json_int_t)st->quota_used)
+                                             : json_null()) |
            json_object_set_new(root, "spool_full", lasts_json(st->spool_full_ns));
 }
 

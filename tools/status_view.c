@@ -187,9 +187,16 @@ static void print_site_line(const Relais__Status *st, int64_t now)
 
 int status_print(const Relais__Status *st, int64_t now, struct err *e)
 {
+    char used[UNITS_TEXT], quota[UNITS_TEXT];
     int res = 0;
     if (st->has_site)
         print_site_line(st, now);
+    if (health_quota_low(st))
+        (void)printf(
+            "%s: %s of the quota of %s at the hub are taken, %u %%: ask the hub's operator "
+            "for more, or for rules that keep less\n",
+            st->name, units_size(used, st->quota_used), units_size(quota, st->quota),
+            (unsigned)(100 * (double)st->quota_used / (double)st->quota));
     if (st->hub_damaged > 0)
         (void)printf("%s: hub: %llu damaged objects: relais scrub names them\n", st->name,
                      (unsigned long long)st->hub_damaged);

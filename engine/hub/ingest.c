@@ -236,7 +236,7 @@ static int check_chain(struct session *s, struct offer *o, bool *committed, stru
 
 /* What is stored and what is on its way must fit the site's quota. What the hub itself writes when
  * it folds does not ask. */
-static int check_quota(struct session *s, const struct offer *o, struct err *e)
+static int check_quota(struct session *s, struct offer *o, struct err *e)
 {
     uint64_t quota = s->config->quota, coming = 0;
     char used[UNITS_TEXT], size[UNITS_TEXT], all[UNITS_TEXT];
@@ -251,8 +251,11 @@ static int check_quota(struct session *s, const struct offer *o, struct err *e)
              q = q->next)
             coming += digest_equal(&q->digest, &o->digest) ? 0 : q->file_len;
     if (sum.bytes <= quota && coming <= quota - sum.bytes &&
-        o->file_len <= quota - sum.bytes - coming)
+        o->file_len <= quota - sum.bytes - coming) {
+        o->quota = quota;
+        o->quota_used = sum.bytes + coming + o->file_len;
         return 0;
+    }
     return err_set(e, ERR_SPACE,
                    "quota reached at the hub: %s has %s stored of %s, RP %" PRIu64
                    " of %s needs %s more; ask the hub's operator for more quota or rules that keep "
@@ -287,6 +290,8 @@ static int answer_offer(struct session *s, uint32_t id, const struct offer *o, b
     Relais__PartBegun begun[LINK_PARTS_OPEN], *list[LINK_PARTS_OPEN];
     uint8_t bits[(PARTS_MAX + 7) / 8] = {0};
     need.committed = committed;
+    need.quota = o->quota;
+    need.quota_used = o->quota_used;
     if (!committed) {
         for (uint32_t i = 0; i < o->m.part_count; i++)
             if (!o->stored[i])

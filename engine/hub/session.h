@@ -120,8 +120,9 @@ struct offer {
     uint8_t *raw; /* the manifest as it came */
     uint32_t raw_len;
     uint64_t file_len, bytes_in, since;
-    uint32_t objects, lacking; /* objects of the file; parts not known to be stored */
-    uint8_t *stored;           /* a byte per part */
+    uint64_t quota, quota_used; /* of the site, with this delta; 0: none */
+    uint32_t objects, lacking;  /* objects of the file; parts not known to be stored */
+    uint8_t *stored;            /* a byte per part */
 };
 
 /* A part that pieces arrive for. */

@@ -133,6 +133,10 @@ static int travel(struct delta_trip *t, struct err *e)
     int res = call_wait(&t->offer, e);
     if (res < 0)
         return res;
+    if (!t->offer.reply.need->committed) {
+        t->p->shipper->quota = t->offer.reply.need->quota;
+        t->p->shipper->quota_used = t->offer.reply.need->quota_used;
+    }
     if (t->offer.reply.need->committed) {
         res = wait_commit_turn(t, e);
         t->p->commit_turn = t->rp + 1;

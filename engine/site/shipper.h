@@ -50,10 +50,11 @@ struct shipper {
     struct caller *caller;
     unsigned offers[SHARE_CLASSES]; /* open on this connection */
     struct fiber_cond offer_closed;
-    struct fiber_cond news; /* a group's fiber found the link broken, or stop */
-    int64_t since;          /* UTC, of this connection */
-    struct err error;       /* why there is none */
-    struct witness witness; /* of the hub's audit log */
+    struct fiber_cond news;     /* a group's fiber found the link broken, or stop */
+    int64_t since;              /* UTC, of this connection */
+    struct err error;           /* why there is none */
+    uint64_t quota, quota_used; /* what the hub last said of it; 0: none */
+    struct witness witness;     /* of the hub's audit log */
     struct {
         uint64_t at, bytes;
     } samples[SHIPPER_SAMPLES]; /* one a second, newest first */

@@ -386,6 +386,8 @@ void site_status(struct site *s, Relais__Status *out)
     out->rate_limit = sh->share.rate;
     out->rate_by_hand = s->governor.by_hand;
     out->level = (uint32_t)s->shop.level;
+    out->quota = sh->quota;
+    out->quota_used = sh->quota_used;
     out->spool_used = s->spool.files;
     out->spool_budget = s->spool.budget;
     out->spool_full_ns =

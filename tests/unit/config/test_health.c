@@ -137,6 +137,23 @@ static void the_worst_part_decides(void **state)
     assert_int_equal(health_status(&st, NOW), HEALTH_BROKEN);
 }
 
+static void a_quota_is_low_from_nine_parts_in_ten_on(void **state)
+{
+    Relais__Status st;
+    (void)state;
+    relais__status__init(&st);
+    st.has_site = st.connected = true;
+    st.quota_used = 1000; /* nobody said what the quota is */
+    assert_int_equal(health_status(&st, NOW), HEALTH_WELL);
+    st.quota = 1000;
+    st.quota_used = 899;
+    assert_int_equal(health_status(&st, NOW), HEALTH_WELL);
+    st.quota_used = 900;
+    assert_int_equal(health_status(&st, NOW), HEALTH_DEGRADED);
+    st.quota = UINT64_MAX;
+    assert_int_equal(health_status(&st, NOW), HEALTH_WELL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +164,7 @@ int main(void)
         cmocka_unit_test(states_count_as_the_manual_says),
         cmocka_unit_test(the_territory_is_judged_by_connection_and_age),
         cmocka_unit_test(the_worst_part_decides),
+        cmocka_unit_test(a_quota_is_low_from_nine_parts_in_ten_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

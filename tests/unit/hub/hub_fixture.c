@@ -143,6 +143,10 @@ static int faulty_move(struct store *s, const char *site, const char *group,
                        const struct store_head *from, const struct store_head *to, struct err *e)
 {
     struct hub_fixture *f = ((struct faulty *)s)->f;
+    if (!is_audit(group) && f->full_moves > 0) {
+        f->full_moves--;
+        return err_set(e, ERR_SPACE, "the store is full");
+    }
     int rc = f->real->ops->move_head(f->real, site, group, from, to, e);
     if (rc == 0 && !is_audit(group) && f->lose_moves > 0) {
         f->lose_moves--;

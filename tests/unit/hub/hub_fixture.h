@@ -78,6 +78,7 @@ struct hub_fixture {
     struct hub *hub;
     /* The next so many puts fail with SPACE; moves of a head happen but report AGAIN. */
     unsigned fail_puts, lose_moves;
+    unsigned full_moves;  /* the next so many moves of a head fail with SPACE */
     unsigned puts, lists; /* that came, without those of the audit log */
     bool fail_audit;      /* its puts fail with SPACE */
     /* Heads that are read arrive late: the n-th after n times this. */

@@ -372,6 +372,9 @@ static void faults(void *arg)
     REFUSED(ERR_SPACE, "full", send_part(c, &d, 0, false, err));
     REFUSED(ERR_AGAIN, "1 of 1 parts", send_commit(c, &d, err));
     MUST(send_part(c, &d, 0, false, err));
+    f.full_moves = 1;
+    REFUSED(ERR_SPACE, "full", send_commit(c, &d, err));
+    assert_head(c, 0); /* nothing is acknowledged; what was stored is not asked for again */
     f.lose_moves = 1;
     MUST(send_commit(c, &d, err)); /* it happened, whatever the store said */
     assert_int_equal(f.lose_moves, 0);
