@@ -178,10 +178,15 @@ static void add_bytes(struct list *l, const json_t *result)
     (void)summary_bytes(changed, summary_number(result, "bytes.changed"));
     (void)summary_bytes(written, summary_number(result, "bytes.written"));
     (void)snprintf(s->figure, sizeof s->figure, "%s", shipped);
-    (void)snprintf(
-        s->meaning, sizeof s->meaning,
-        "For %s that had changed (guests wrote %s): %.2f bytes on the line for each.", changed,
-        written, summary_number(result, "bytes.wire_up") / summary_number(result, "bytes.changed"));
+    if (summary_number(result, "bytes.changed") > 0)
+        (void)snprintf(
+            s->meaning, sizeof s->meaning,
+            "For %s that had changed (guests wrote %s): %.2f bytes on the line for each.", changed,
+            written,
+            summary_number(result, "bytes.wire_up") / summary_number(result, "bytes.changed"));
+    else
+        (void)snprintf(s->meaning, sizeof s->meaning,
+                       "Guests wrote nothing: what it takes to keep the connection.");
     s = add(l, "Use of the line");
     (void)summary_bits(rate, summary_number(result, "scenario.up.rate_bits"));
     (void)summary_bits(busiest, summary_number(result, "link.busiest_5s_up_bits"));
