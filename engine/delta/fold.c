@@ -176,8 +176,11 @@ static void add_output(struct plan *p, size_t first, size_t count, bool rewrite)
 static void settle_one(struct plan *p, size_t n)
 {
     const struct fold_input *in = &p->f->inputs[n];
+    struct gathered alone = {0};
     uint64_t dead = dead_bytes(in);
-    add_output(p, n, 1, dead > 0 && dead * FOLD_DEAD > dead + kept_bytes(in));
+    gather(&alone, in);
+    /* One that is within its own bounds need not be within these, which are estimates. */
+    add_output(p, n, 1, dead > 0 && dead * FOLD_DEAD > dead + kept_bytes(in) && within(&alone));
 }
 
 /* Inputs that fit one delta: together, or around the largest of them. */
