@@ -5,6 +5,7 @@
 #include "log.h"
 #include "units.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,15 +168,36 @@ static int add_output(struct compaction *c, struct run *run, size_t n,
     return b->count == BATCH_MOST || b->bytes >= BATCH_BYTES ? switch_batch(c, old, b, e) : 0;
 }
 
+/* After these errors it would go no better with the next run or output. */
+static bool is_over(int rc)
+{
+    return rc == -ERR_CONFLICT || rc == -ERR_CANCELED || rc == -ERR_AGAIN || rc == -ERR_SPACE;
+}
+
 static int write_run(struct compaction *c, struct run *run, const struct catalog_entry *old,
                      struct err *e)
 {
     struct batch *b = err_calloc(1, sizeof *b);
     int rc = 0;
-    for (size_t i = 0; i < run->output_count && rc == 0; i++)
-        rc = add_output(c, run, i, old, b, e);
-    if (rc == 0)
-        rc = switch_batch(c, old, b, e);
+    for (size_t i = 0; i < run->output_count && !is_over(rc); i++) {
+        struct err why = ERR_INIT;
+        int one = add_output(c, run, i, old, b, &why);
+        /* What could be written before it takes its place all the same; its inputs stay. */
+        if (one < 0 && one != -ERR_CONFLICT && one != -ERR_CANCELED)
+            (void)switch_batch(c, old, b, e);
+        if (one < 0) {
+            rc = one;
+            *e = why;
+        }
+    }
+    if (!is_over(rc)) {
+        struct err why = ERR_INIT;
+        int last = switch_batch(c, old, b, &why);
+        if (last < 0) {
+            rc = last;
+            *e = why;
+        }
+    }
     free(b);
     return rc;
 }
@@ -241,14 +263,8 @@ static int compact_run(struct compaction *c, size_t first, size_t count, struct 
 
 /* ---- a group ---- */
 
-/* After these errors it would go no better with the next run. */
-static bool is_over(int rc)
-{
-    return rc == -ERR_CONFLICT || rc == -ERR_CANCELED || rc == -ERR_AGAIN || rc == -ERR_SPACE;
-}
-
-int compact_group(struct hub *h, const char *site, const char *group, compact_stays *stays,
-                  void *arg, struct compact_sums *sums, struct err *e)
+int compact_group(struct hub *h, const char *site, const char *group, uint64_t generation,
+                  compact_stays *stays, void *arg, struct compact_sums *sums, struct err *e)
 {
     struct compaction c = {.hub = h, .site = site, .group = group, .sums = sums};
     uint64_t good_from = 0;
@@ -256,6 +272,11 @@ int compact_group(struct hub *h, const char *site, const char *group, compact_st
     int rc = signer_of(h, site)
                  ? compact_load(h, site, group, &c.generation, &c.entries, &c.count, e)
                  : err_set(e, ERR_AUTH, "site %s has no sign key here", site);
+    if (rc == 0 && c.generation != generation)
+        rc = err_set(e, ERR_CONFLICT,
+                     "%s/%s: what stays was judged by a catalog of generation %" PRIu64
+                     ", which is of %" PRIu64 " now: the next pass judges again",
+                     site, group, generation, c.generation);
     /* Never the head: it is what the next commit and the site's memory are compared with. */
     for (size_t i = 0; i + 1 < c.count && !is_over(rc); i++) {
         if (!catalog_offers(&c.entries[i], &good_from) || !stays(arg, c.entries[i].rp))

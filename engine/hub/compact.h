@@ -30,10 +30,11 @@ typedef bool compact_stays(void *arg, uint64_t rp);
  * (waits) */
 int compact_load(struct hub *h, const char *site, const char *group, uint64_t *generation,
                  struct catalog_entry **entries, size_t *count, struct err *e);
-/* Compacts what can be. Errors: CONFLICT (another hub did meanwhile: no harm), AGAIN (the site went
- * away), those of the store, CORRUPT and so on of a run: the others were done. (waits) */
-int compact_group(struct hub *h, const char *site, const char *group, compact_stays *stays,
-                  void *arg, struct compact_sums *sums, struct err *e);
+/* Compacts what can be. generation: of the catalog, read before it was judged what stays, so that a
+ * pin that was set since counts. Errors: CONFLICT (another hub did meanwhile: no harm), AGAIN (the
+ * site went away), those of the store, CORRUPT and so on of a run: the others were done. (waits) */
+int compact_group(struct hub *h, const char *site, const char *group, uint64_t generation,
+                  compact_stays *stays, void *arg, struct compact_sums *sums, struct err *e);
 
 /* compact_write.c: writes one output of a run: its objects, the last of them with the signature of
  * the site. entries: of the run. out: its catalog entry. After an error objects may be left, which

@@ -32,13 +32,16 @@ static int compact(struct maintenance *m, const char *site, const char *group, s
     struct hub *h = m->hub;
     struct verdict v;
     bool changed;
+    uint64_t generation = 0;
     int rc = verdict_note_rules(h->store, h->config, site, group, &changed, e);
+    if (rc == 0)
+        rc = h->store->ops->generation(h->store, site, group, &generation, e);
     if (rc < 0)
         return rc;
     rc = verdict_make(&v, h->store, h->config, site, group, 0, e);
     if (rc < 0)
         return rc;
-    rc = compact_group(h, site, group, stays, &v, &m->sums, e);
+    rc = compact_group(h, site, group, generation, stays, &v, &m->sums, e);
     verdict_free(&v);
     return rc;
 }
@@ -47,10 +50,18 @@ static int maintain_group(struct maintenance *m, const char *site, const char *g
 {
     struct hub *h = m->hub;
     int rc = lease_hold(&m->lease, e);
-    if (rc == 0)
-        rc = compact(m, site, group, e);
-    if (rc == 0)
-        rc = orphans_remove(h, site, group, &m->sums.orphans, e);
+    if (rc < 0)
+        return rc;
+    rc = compact(m, site, group, e);
+    if (rc == -ERR_CANCELED || rc == -ERR_CONFLICT)
+        return rc;
+    /* A delta that is damaged for good leaves something behind in every pass. */
+    struct err why = ERR_INIT;
+    int orphans = orphans_remove(h, site, group, &m->sums.orphans, &why);
+    if (rc == 0 && orphans < 0) {
+        *e = why;
+        rc = orphans;
+    }
     return rc;
 }
 

@@ -161,7 +161,7 @@ static int find_committed(struct job *j, struct catalog_entry *out, struct err *
     if (rc < 0)
         return err_prefix(e, "%s/%s RP %" PRIu64, site, group, j->fetch.rp);
     if (n == 1 && rc == 0 && was_replaced(&raw, j, out))
-        return err_set(e, ERR_AGAIN,
+        return err_set(e, ERR_CONFLICT,
                        "%s/%s: the delta of RP %" PRIu64 " was replaced by another, signed by the "
                        "site: read the history again",
                        site, group, j->fetch.rp);
@@ -184,7 +184,7 @@ static int look_again(struct job *j, struct err *e)
     for (unsigned i = 0; i < HUB_KNOWN; i++)
         if (s->recent[i].entry.rp == j->fetch.rp)
             s->recent[i].entry.rp = 0;
-    if (find_committed(j, &entry, &why) == -ERR_AGAIN)
+    if (find_committed(j, &entry, &why) == -ERR_CONFLICT)
         *e = why;
     return -(int)e->code;
 }

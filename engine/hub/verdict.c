@@ -104,6 +104,21 @@ static int append(struct store *store, const char *site, const char *group, deci
     return rc;
 }
 
+/* Whoever folds by what was judged before must judge again: the generation moves on, in which a
+ * switch has to happen (compact.h). */
+static int judge_again(struct store *store, const char *site, const char *group, struct err *e)
+{
+    int rc = -ERR_CONFLICT;
+    for (unsigned i = 0; i < TRIES && rc == -ERR_CONFLICT; i++) {
+        uint64_t generation;
+        *e = (struct err)ERR_INIT;
+        rc = store->ops->generation(store, site, group, &generation, e);
+        if (rc == 0)
+            rc = store->ops->splice(store, site, group, generation, 0, 0, NULL, 0, e);
+    }
+    return rc;
+}
+
 /* ---- rules ---- */
 
 static int decide_rules(void *arg, const struct policy *now, struct policy_entry *x, struct err *e)
@@ -124,6 +139,8 @@ int verdict_note_rules(struct store *store, const struct config *config, const c
     config_keep(config, site, group, &said.keep, &said.lock_ns);
     int rc = append(store, site, group, decide_rules, &said, e);
     *changed = rc == 0;
+    if (rc == 0)
+        rc = judge_again(store, site, group, e);
     return rc < 0 ? rc : 0;
 }
 
@@ -136,25 +153,43 @@ struct pinning {
     bool pinned;
 };
 
+/* All up to it is looked at: what was folded before it may say that it cannot be opened. */
+static int find_point(const struct pinning *p, bool *found, bool *offered, struct err *e)
+{
+    struct store_head *raw = err_calloc(WINDOW, sizeof *raw);
+    uint64_t after = 0, good_from = 0;
+    uint32_t n = WINDOW;
+    int rc = 0;
+    *found = *offered = false;
+    while (rc == 0 && n == WINDOW && after < p->rp) {
+        rc = p->store->ops->catalog(p->store, p->site, p->group, after, raw, WINDOW, &n, e);
+        for (uint32_t i = 0; i < n && rc == 0 && raw[i].rp <= p->rp; i++) {
+            struct catalog_entry x;
+            after = raw[i].rp;
+            rc = catalog_decode(&x, &raw[i], e);
+            *found = x.rp == p->rp;
+            *offered = rc == 0 && catalog_offers(&x, &good_from) && *found;
+        }
+        if (n > 0 && raw[n - 1].rp > p->rp)
+            break;
+    }
+    free(raw);
+    return rc < 0 ? err_prefix(e, "%s/%s", p->site, p->group) : 0;
+}
+
 static int check_point(const struct pinning *p, struct err *e)
 {
-    struct store_head raw;
-    struct catalog_entry entry = {0};
-    uint32_t n = 0;
-    int rc = p->rp == 0
-                 ? 0
-                 : p->store->ops->catalog(p->store, p->site, p->group, p->rp - 1, &raw, 1, &n, e);
-    if (rc == 0 && n == 1 && raw.rp == p->rp)
-        rc = catalog_decode(&entry, &raw, e);
+    bool found, offered;
+    int rc = find_point(p, &found, &offered, e);
     if (rc < 0)
-        return err_prefix(e, "%s/%s", p->site, p->group);
-    if (entry.rp != p->rp || p->rp == 0)
+        return rc;
+    if (!found)
         return err_set(e, ERR_NOENT, "%s/%s has no RP %" PRIu64 "; relais list shows those it has",
                        p->site, p->group, p->rp);
-    if (!(entry.flags & MANIFEST_COMPLETE))
+    if (!offered)
         return err_set(e, ERR_NOENT,
-                       "%s/%s RP %" PRIu64 " is not complete: nothing can be restored from it, so "
-                       "it is not kept for itself",
+                       "%s/%s RP %" PRIu64 " is not complete, or what it needs was folded away: "
+                       "nothing can be restored from it, so it is not kept for itself",
                        p->site, p->group, p->rp);
     return 0;
 }
@@ -191,7 +226,10 @@ int verdict_pin(struct store *store, const struct config *config, const char *si
     int rc = verdict_note_rules(store, config, site, group, &changed, e);
     if (rc == 0)
         rc = append(store, site, group, decide_pin, &p, e);
-    /* A pass may have been about to let it go. */
+    /* A pass may be about to let it go, or have done so. Also when the pin was there already: who
+     * set it may not have come so far. */
+    if (rc >= 0 && pinned)
+        rc = judge_again(store, site, group, e);
     if (rc == 0 && pinned)
         rc = check_point(&p, e);
     *left = p.left;
@@ -200,7 +238,9 @@ int verdict_pin(struct store *store, const struct config *config, const char *si
 
 /* ---- the verdict ---- */
 
-static int add_point(struct verdict *v, const struct store_head *raw, size_t *room, struct err *e)
+/* Complete is what can be opened: one in the middle of what was folded is not. */
+static int add_point(struct verdict *v, const struct store_head *raw, size_t *room,
+                     uint64_t *good_from, struct err *e)
 {
     struct catalog_entry x;
     int rc = catalog_decode(&x, raw, e);
@@ -218,7 +258,7 @@ static int add_point(struct verdict *v, const struct store_head *raw, size_t *ro
         .rp = x.rp,
         .committed_time = x.committed_time,
         .clock = x.clock,
-        .complete = (x.flags & MANIFEST_COMPLETE) != 0,
+        .complete = catalog_offers(&x, good_from),
         .labelled = *x.label != '\0',
         .pinned = policy_pin(&v->policy, x.rp) != NULL,
     };
@@ -229,14 +269,14 @@ static int add_point(struct verdict *v, const struct store_head *raw, size_t *ro
 static int read_points(struct verdict *v, struct store *store, struct err *e)
 {
     struct store_head *raw = err_calloc(WINDOW, sizeof *raw);
-    uint64_t after = 0;
+    uint64_t after = 0, good_from = 0;
     uint32_t n = WINDOW;
     size_t room = 0;
     int rc = 0;
     while (rc == 0 && n == WINDOW) {
         rc = store->ops->catalog(store, v->site, v->group, after, raw, WINDOW, &n, e);
         for (uint32_t i = 0; i < n && rc == 0; i++) {
-            rc = add_point(v, &raw[i], &room, e);
+            rc = add_point(v, &raw[i], &room, &good_from, e);
             after = raw[i].rp;
         }
     }

@@ -2,8 +2,10 @@
  * gets a signature for anything else. */
 #include "attest.h"
 #include "compact.h"
+#include "delta.h"
 #include "reader.h"
 #include "territory_fixture.h"
+#include "verdict.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,6 +26,7 @@ struct story {
     size_t size[RPS + 1];
     uint64_t grows; /* at this RP the volume does; 0: never */
     bool stays[RPS + 1];
+    unsigned pin; /* somebody pins this RP when the first is asked for; 0: nobody does */
 };
 
 static uint8_t *load(const char *path, size_t *len)
@@ -34,9 +37,19 @@ static uint8_t *load(const char *path, size_t *len)
     return p;
 }
 
+static int pin(struct territory_fixture *t, unsigned rp, struct err *e)
+{
+    uint64_t left;
+    return verdict_pin(t->store, &t->hub_config, "bethune", "records", rp, true, "", &left, e);
+}
+
 static bool stays(void *arg, uint64_t rp)
 {
-    const struct story *s = arg;
+    struct story *s = arg;
+    if (s->pin > 0) {
+        MUST(pin(s->t, s->pin, &s->t->e), &s->t->e);
+        s->pin = 0;
+    }
     return rp > RPS || s->stays[rp];
 }
 
@@ -124,11 +137,23 @@ static void assert_history(struct story *s, size_t deltas)
     caller_free(c);
 }
 
+static uint64_t generation(struct territory_fixture *t)
+{
+    uint64_t now;
+    MUST(t->store->ops->generation(t->store, "bethune", "records", &now, &t->e), &t->e);
+    return now;
+}
+
+static int compact_in(struct story *s, uint64_t from, struct compact_sums *sums, struct err *e)
+{
+    return compact_group(s->t->hub, "bethune", "records", from, stays, s, sums, e);
+}
+
 static struct compact_sums compact(struct story *s)
 {
     struct territory_fixture *t = s->t;
     struct compact_sums sums = {0};
-    MUST(compact_group(t->hub, "bethune", "records", stays, s, &sums, &t->e), &t->e);
+    MUST(compact_in(s, generation(t), &sums, &t->e), &t->e);
     MUST(orphans_remove(t->hub, "bethune", "records", &sums.orphans, &t->e), &t->e);
     return sums;
 }
@@ -168,6 +193,152 @@ static void what_nobody_keeps_is_folded_and_what_stays_restores_as_before(void *
 {
     (void)state;
     with_territory(folded);
+}
+
+/* ---- who comes in between ---- */
+
+static void pinned(void *arg)
+{
+    struct story s = {0};
+    struct territory_fixture *t = arg;
+    struct compact_sums sums = {0};
+    struct err e = ERR_INIT;
+    uint64_t before;
+    tell(&s, t);
+    /* While a pass is at it that judged before. */
+    s.pin = 3;
+    assert_int_equal(compact_in(&s, generation(t), &sums, &e), -ERR_CONFLICT);
+    assert_int_equal(sums.deltas_in, 0);
+    /* Before a pass has read the catalog that it folds, but behind its judgement. */
+    before = generation(t);
+    MUST(pin(t, 4, &t->e), &t->e);
+    assert_int_equal(compact_in(&s, before, &sums, &e), -ERR_CONFLICT);
+    s.stays[3] = s.stays[4] = true;
+    (void)compact(&s);
+    assert_history(&s, 5 + EACH);
+    /* What was let go is told, not pinned. */
+    e = (struct err)ERR_INIT;
+    assert_int_equal(pin(t, 2, &e), -ERR_NOENT);
+    end(&s);
+}
+static void a_pin_wins_against_a_pass_that_judged_before_it(void **state)
+{
+    (void)state;
+    with_territory(pinned);
+}
+
+/* The reader of a restore that is under way while the hub folds. */
+struct passing {
+    struct story *s;
+    unsigned units;
+};
+
+static int connect_line(void *arg, struct caller **out, struct err *e)
+{
+    (void)e;
+    *out = connect_hub(arg);
+    return 0;
+}
+
+static void fold_now(void *arg, const struct restore_progress *p)
+{
+    struct passing *x = arg;
+    (void)p;
+    if (x->units++ == 0)
+        (void)compact(x->s);
+}
+
+static void read_meanwhile(void *arg)
+{
+    struct story s = {0};
+    struct territory_fixture *t = arg;
+    struct passing x = {.s = &s};
+    struct restore_options options = {
+        .key_count = 1, .force = true, .parallel = 1, .progress = fold_now, .arg = &x};
+    struct restore_progress done;
+    struct line line;
+    struct reader *r;
+    struct err e = ERR_INIT;
+    char target[128];
+    tell(&s, t);
+    s.stays[6] = false;
+    struct key_secret *keys[] = {t->f.restore};
+    options.keys = keys;
+    fixture_text(target, sizeof target, "%s/target", t->f.root);
+    line_init(&line, connect_hub(t), connect_line, t);
+    MUST(reader_open_all(&r, &line, "bethune", "records", key_public(t->f.sign), NULL, NULL, NULL,
+                         &t->e),
+         &t->e);
+    uint64_t began = io_now(fiber_io());
+    int res = reader_restore(r, 12, "data", target, &options, &done, &e);
+    assert_true(x.units > 0);
+    if (res != -ERR_CONFLICT || io_now(fiber_io()) - began > 20 * IO_S)
+        fail_msg("%s (%s) after %u s", e.text, err_name(e.code),
+                 (unsigned)((io_now(fiber_io()) - began) / IO_S));
+    reader_close(r);
+    /* The same again, as relais restore does it: what the first attempt wrote is no matter. */
+    options.progress = NULL;
+    MUST(reader_open_all(&r, &line, "bethune", "records", key_public(t->f.sign), NULL, NULL, NULL,
+                         &t->e),
+         &t->e);
+    assert_restores(&s, r, 12);
+    reader_close(r);
+    line_close(&line);
+    end(&s);
+}
+static void a_restore_learns_at_once_that_a_delta_was_replaced_and_goes_on_exactly(void **state)
+{
+    (void)state;
+    with_territory(read_meanwhile);
+}
+
+/* ---- what is damaged ---- */
+
+/* A byte of what RP 11 was sealed to. */
+static void rot(struct territory_fixture *t, const struct catalog_entry *x)
+{
+    const struct store_ops *ops = t->store->ops;
+    char name[STORE_NAME_MAX];
+    uint8_t *p = err_malloc(x->file_len);
+    assert_true(x->file_len <= PART_SIZE);
+    catalog_object_name(name, "records", x->rp, x->id, 0);
+    MUST(ops->get(t->store, "bethune", name, 0, p, x->file_len, &t->e), &t->e);
+    p[DELTA_HEADER_LEN] ^= 1;
+    MUST(ops->remove(t->store, "bethune", name, &t->e), &t->e);
+    MUST(ops->put(t->store, "bethune", name, p, x->file_len, &t->e), &t->e);
+    free(p);
+}
+
+/* The volume grew at RP 3, so the run is folded to two deltas. */
+static void rotten(void *arg)
+{
+    struct story s = {.grows = 3};
+    struct territory_fixture *t = arg;
+    struct compact_sums sums = {0};
+    struct catalog_entry *x;
+    uint64_t now;
+    size_t count;
+    struct err e = ERR_INIT;
+    tell(&s, t);
+    for (unsigned i = 1; i < 2 * EACH; i++)
+        s.stays[i] = false;
+    MUST(compact_load(t->hub, "bethune", "records", &now, &x, &count, &t->e), &t->e);
+    rot(t, &x[10]);
+    free(x);
+    assert_int_equal(compact_in(&s, now, &sums, &e), -ERR_CORRUPT);
+    assert_non_null(strstr(e.text, "RP 11"));
+    /* RPs 1 and 2 of the same run, and the run behind. */
+    assert_int_equal(sums.deltas_in, 2 + EACH);
+    assert_int_equal(sums.deltas_out, 2);
+    MUST(compact_load(t->hub, "bethune", "records", &now, &x, &count, &t->e), &t->e);
+    assert_int_equal(count, 1 + 2 * EACH - 2 + 1 + EACH);
+    free(x);
+    end(&s);
+}
+static void what_is_damaged_keeps_nothing_else_from_being_folded(void **state)
+{
+    (void)state;
+    with_territory(rotten);
 }
 
 /* ---- what the site does not sign ---- */
@@ -358,6 +529,8 @@ static void put_back(void *arg)
     for (unsigned i = 1; i < 2 * EACH; i++)
         s.stays[i] = false;
     (void)compact(&s);
+    assert_int_equal(pin(t, 2, &e), -ERR_NOENT); /* which is there, but not to be opened */
+    assert_non_null(strstr(e.text, "folded"));
     MUST(compact_load(t->hub, "bethune", "records", &generation, &now, &kept, &t->e), &t->e);
     /* The originals are there again, and the catalog names those behind the first that is not. */
     fixture_text(copy, sizeof copy, "cp -rn %s.old/sites/bethune/objects %s/sites/bethune/",
@@ -396,6 +569,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_nobody_keeps_is_folded_and_what_stays_restores_as_before),
+        cmocka_unit_test(a_pin_wins_against_a_pass_that_judged_before_it),
+        cmocka_unit_test(a_restore_learns_at_once_that_a_delta_was_replaced_and_goes_on_exactly),
+        cmocka_unit_test(what_is_damaged_keeps_nothing_else_from_being_folded),
         cmocka_unit_test(the_site_signs_nothing_but_what_follows_from_its_deltas),
         cmocka_unit_test(an_original_behind_what_was_thinned_is_not_offered),
     };
