@@ -80,7 +80,7 @@ static int print_list(const struct readers *r, const struct share_reader *rows, 
     return res;
 }
 
-static int list(void *arg, struct err *e)
+static int list_once(void *arg, struct err *e)
 {
     struct readers *r = arg;
     struct share_reader *rows = err_calloc(SHARE_READERS_MAX, sizeof *rows);
@@ -95,7 +95,7 @@ static int list(void *arg, struct err *e)
     return res;
 }
 
-static int grant(void *arg, struct err *e)
+static int grant_once(void *arg, struct err *e)
 {
     struct readers *r = arg;
     const struct history_args *h = &r->history;
@@ -121,6 +121,16 @@ static int grant(void *arg, struct err *e)
                  "let its peer read (reads of [peer])\n",
                  h->group, h->site, h->hub.peer->name);
     return 0;
+}
+
+static int list(void *arg, struct err *e)
+{
+    return history_attempt(list_once, arg, e);
+}
+
+static int grant(void *arg, struct err *e)
+{
+    return history_attempt(grant_once, arg, e);
 }
 
 static int parse(struct readers *r, struct command_context *ctx, int argc, char **argv,

@@ -13,6 +13,7 @@ struct restore {
     char default_state[PATH_MAX + 300];
     bool force, check;
     bool checking;
+    uint64_t rp; /* that was found */
     struct restore_progress done;
 };
 
@@ -122,34 +123,28 @@ static bool can_go_on(enum err_code code)
     return code == ERR_CANCELED || code == ERR_NET || code == ERR_SPACE || code == ERR_IO;
 }
 
-static int restore_once(struct restore *r, uint64_t *rp, struct err *e)
+static int restore_once(void *arg, struct err *e)
 {
-    int res = history_open(&r->history, e);
+    struct restore *r = arg;
+    int res;
+    r->checking = false;
+    r->done = (struct restore_progress){0};
+    res = history_open(&r->history, e);
     if (res == 0)
-        res = reader_find(r->history.reader, r->history.point, io_wall(fiber_io()), rp, e);
+        res = reader_find(r->history.reader, r->history.point, io_wall(fiber_io()), &r->rp, e);
     if (res == 0)
         res = name_state(r, e);
     if (res == 0)
-        res = restore_volume(r, *rp, e);
+        res = restore_volume(r, r->rp, e);
     history_close(&r->history);
     return res;
 }
 
-/* A hub that compacts replaces deltas while they are read: then the history is read again, and what
- * was restored so far is found where it was written. */
-#define ATTEMPTS 5u
-
 static int restore(void *arg, struct err *e)
 {
     struct restore *r = arg;
-    uint64_t rp = 0;
-    int res = restore_once(r, &rp, e);
-    for (unsigned i = 1; i < ATTEMPTS && res == -ERR_AGAIN; i++) {
-        (void)fprintf(stderr, "relais: %s\n", e->text);
-        *e = (struct err)ERR_INIT;
-        res = restore_once(r, &rp, e);
-    }
-    return res < 0 && can_go_on(e->code) ? tell_the_rest(r, rp, e) : res;
+    int res = history_attempt(restore_once, r, e);
+    return res < 0 && can_go_on(e->code) ? tell_the_rest(r, r->rp, e) : res;
 }
 
 int cmd_restore(struct command_context *ctx, int argc, char **argv, struct err *e)

@@ -72,13 +72,14 @@ static int verify_volumes(struct verify *v, uint64_t rp, struct err *e)
     return 0;
 }
 
-static int verify(void *arg, struct err *e)
+static int verify_once(void *arg, struct err *e)
 {
     struct verify *v = arg;
     uint64_t rp = 0;
     size_t count = 0;
     int res;
     v->damage = (struct reader_damage){on_damage, v};
+    v->damaged = 0;
     v->history.damage = &v->damage;
     res = history_open(&v->history, e);
     if (res == 0) {
@@ -98,6 +99,11 @@ static int verify(void *arg, struct err *e)
         res = verify_volumes(v, rp, e);
     history_close(&v->history);
     return res;
+}
+
+static int verify(void *arg, struct err *e)
+{
+    return history_attempt(verify_once, arg, e);
 }
 
 int cmd_verify(struct command_context *ctx, int argc, char **argv, struct err *e)

@@ -174,6 +174,19 @@ void history_close(struct history_args *h)
     line_close(&h->line);
 }
 
+#define ATTEMPTS 5u
+
+int history_attempt(int (*once)(void *arg, struct err *e), void *arg, struct err *e)
+{
+    int res = once(arg, e);
+    for (unsigned i = 1; i < ATTEMPTS && res == -ERR_CONFLICT; i++) {
+        (void)fprintf(stderr, "relais: %s: once more\n", e->text);
+        *e = (struct err)ERR_INIT;
+        res = once(arg, e);
+    }
+    return res;
+}
+
 void history_free(struct history_args *h)
 {
     for (size_t i = 0; i < h->key_count; i++)

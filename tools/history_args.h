@@ -55,6 +55,9 @@ int history_prepare(struct history_args *h, const char *command, struct command_
  * this user saw before, and, of the site's own groups, what its relaisd knows committed. (waits) */
 int history_open(struct history_args *h, struct err *e);
 void history_close(struct history_args *h); /* (waits) */
+/* Calls once, which opens and closes the history, until no delta that it needs is replaced by
+ * another under it (reader.h). (waits) */
+int history_attempt(int (*once)(void *arg, struct err *e), void *arg, struct err *e);
 /* After client_run. */
 void history_free(struct history_args *h);
 

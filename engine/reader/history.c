@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WINDOW 32u  /* tables in flight */
-#define BATCH  256u /* manifests verified by one piece of work */
+#define WINDOW   32u  /* tables in flight */
+#define BATCH    256u /* manifests verified by one piece of work */
+#define READINGS 5u   /* of a history that changes while it is read */
 
 bool history_is_damage(int rc)
 {
@@ -30,6 +31,11 @@ static int tell_damage(struct reader *r, int rc, struct err *e)
 static int check_point(const struct reader *r, const Relais__RecoveryPoint *p, struct err *e)
 {
     uint64_t head = r->count ? r->points[r->count - 1].rp : 0;
+    if (p->rp_first > 0 && p->rp_first <= head && p->rp > head)
+        return err_set(e, ERR_CONFLICT,
+                       "%s/%s: the hub's history goes from RP %" PRIu64 " to RP %" PRIu64
+                       "-%" PRIu64 ": deltas were replaced by others while it was read",
+                       r->site, r->group, head, p->rp_first, p->rp);
     if (p->rp_first != head + 1 || p->rp < p->rp_first)
         return err_set(e, ERR_CHAIN,
                        "%s/%s: the hub's history goes from RP %" PRIu64 " to RP %" PRIu64
@@ -274,8 +280,22 @@ static int fetch_manifests(struct reader *r, void (*progress)(void *, uint64_t, 
     return rc;
 }
 
-int history_load(struct reader *r, void (*progress)(void *arg, uint64_t done, uint64_t total),
-                 void *arg, struct err *e)
+void history_forget(struct reader *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->links[i].decoded)
+            manifest_free(r->links[i].decoded);
+        free(r->links[i].decoded);
+        free(r->links[i].raw);
+        free(r->links[i].tables);
+    }
+    r->count = 0;
+    r->good_from = 0;
+    r->damaged = 0;
+}
+
+static int load_once(struct reader *r, void (*progress)(void *arg, uint64_t done, uint64_t total),
+                     void *arg, struct err *e)
 {
     bool more = true;
     while (more) {
@@ -290,6 +310,18 @@ int history_load(struct reader *r, void (*progress)(void *arg, uint64_t done, ui
     if (rc == 0 && r->damaged > 0)
         rc = err_set(e, ERR_CHAIN, "%s/%s: %zu of %zu places of the history are damaged", r->site,
                      r->group, r->damaged, r->count);
+    return rc;
+}
+
+int history_load(struct reader *r, void (*progress)(void *arg, uint64_t done, uint64_t total),
+                 void *arg, struct err *e)
+{
+    int rc = load_once(r, progress, arg, e);
+    for (unsigned i = 1; i < READINGS && rc == -ERR_CONFLICT; i++) {
+        history_forget(r);
+        *e = (struct err)ERR_INIT;
+        rc = load_once(r, progress, arg, e);
+    }
     return rc;
 }
 

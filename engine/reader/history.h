@@ -37,9 +37,12 @@ struct reader {
     struct grants *grants; /* NULL until a data key is looked for there */
 };
 
-/* Lists the points, then fetches and verifies all manifests. (waits) */
+/* Lists the points, then fetches and verifies all manifests; again when deltas are replaced by
+ * others meanwhile. (waits) */
 int history_load(struct reader *r, void (*progress)(void *arg, uint64_t done, uint64_t total),
                  void *arg, struct err *e);
+/* As if it had not been loaded. */
+void history_forget(struct reader *r);
 /* Number of the point with this RP, or -1. */
 ssize_t history_find(const struct reader *r, uint64_t rp);
 /* Decodes a verified manifest again, for the caller to free. */

@@ -62,13 +62,7 @@ void reader_close(struct reader *r)
     if (!r)
         return;
     line_close(&r->own);
-    for (size_t i = 0; i < r->count; i++) {
-        if (r->links[i].decoded)
-            manifest_free(r->links[i].decoded);
-        free(r->links[i].decoded);
-        free(r->links[i].raw);
-        free(r->links[i].tables);
-    }
+    history_forget(r);
     if (r->grants)
         grants_free(r->grants);
     free(r->grants);

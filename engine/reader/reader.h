@@ -3,7 +3,11 @@
  * Talks to a hub through a caller, or through a line, which outlives a hub of a pair. Trusts
  * nothing it says: every manifest is checked against the site's signing key and chained to its
  * parent down to RP 1, every index against its manifest, every extent against its tag. All calls
- * (wait). */
+ * (wait).
+ *
+ * A hub folds deltas that nobody keeps into others while they are read. Then whatever needs one of
+ * them ends with CONFLICT, in good time: the history is to be opened again, which has the same
+ * recovery points but for those that were let go. */
 #ifndef RELAIS_READER_H
 #define RELAIS_READER_H
 

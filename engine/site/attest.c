@@ -108,6 +108,8 @@ static int read_hub(void *arg, size_t n, uint64_t off, void *buf, uint32_t len, 
         if (rc == 0 && call.payload_len != some)
             rc = err_set(e, ERR_PROTO, "asked for %" PRIu32 " bytes, %" PRIu32 " came", some,
                          call.payload_len);
+        if (rc == -ERR_CONFLICT) /* replaced meanwhile */
+            rc = -(int)(e->code = ERR_AGAIN);
         call_end(&call);
         if (rc < 0)
             return rc;
