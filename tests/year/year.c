@@ -123,11 +123,13 @@ static bool stays(void *arg, uint64_t rp)
 static void pass(struct year *y, struct compact_sums *sums)
 {
     struct hub *h = y->f.hub;
+    uint64_t generation;
     bool changed;
     verdict_free(&y->verdict);
     MUST(verdict_note_rules(h->store, h->config, "bethune", "records", &changed, err));
+    MUST(h->store->ops->generation(h->store, "bethune", "records", &generation, err));
     MUST(verdict_make(&y->verdict, h->store, h->config, "bethune", "records", 0, err));
-    MUST(compact_group(h, "bethune", "records", stays, &y->verdict, sums, err));
+    MUST(compact_group(h, "bethune", "records", generation, stays, &y->verdict, sums, err));
     MUST(orphans_remove(h, "bethune", "records", &sums->orphans, err));
     if (sums->waiting > 0)
         fail_msg("%" PRIu64 " runs wait for the site", sums->waiting);
