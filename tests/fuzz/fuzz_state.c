@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 #define FILE_MAX (64u << 10)
-#define VOLUME   (UINT64_C(5000) * 4 * MIB + 4096) /* two blocks of the activity log, one not full \
-                                                    */
+/* Two blocks of the activity log, one not full. */
+#define VOLUME (UINT64_C(5000) * 4 * MIB + 4096)
 #define MAGIC  "RELAISZ1"
 #define BLOCK  512u
 #define MENDED 0x80u
