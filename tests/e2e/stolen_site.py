@@ -174,11 +174,13 @@ def destroy(port, site_dir, site, group, rp, digest, frame_h):
     site, group, rp, digest = site.encode(), group.encode(), int(rp), bytes.fromhex(digest)
     context = identity(site_dir)
     s = connect(port, context)
-    s.sendall(frame(1, field(1, 1)))
-    assert answer(s)[0] == 2, "the hub does not greet the site: the test is blind"
-    s.sendall(frame(10, field(1, group)))
+    number = {name: n for n, name in kinds.items()}
+    hello = frame(number["Hello"], field(1, 1))
+    s.sendall(hello)
+    assert answer(s)[0] == number["Welcome"], "the hub does not greet the site: the test is blind"
+    s.sendall(frame(number["HeadGet"], field(1, group)))
     kind, _, manifest = answer(s)
-    assert kind == 11 and manifest, "the hub does not tell the site its head: the test is blind"
+    assert kind == number["Head"] and manifest, "the hub does not tell the site its head: the test is blind"
     s.close()
     forged = bytearray(manifest)
     forged[60] ^= 1
@@ -193,11 +195,11 @@ def destroy(port, site_dir, site, group, rp, digest, frame_h):
     for kind in list(kinds) + [0, 127, 255]:
         for what, body in bodies.items():
             for with_, payload in payloads.items():
-                if kind in (1, 2, 4, 5) and with_:
+                if kinds.get(kind) in ("Hello", "Welcome", "Ping", "Pong") and with_:
                     continue
                 s = connect(port, context)
                 s.settimeout(0.15)
-                s.sendall(frame(1, field(1, 1)))
+                s.sendall(hello)
                 answer(s)
                 try:
                     s.sendall(frame(kind, body, payload))
