@@ -10,7 +10,7 @@
 
 static void the_header_is_the_drawn_bytes(void **state)
 {
-    const uint8_t drawn[FRAME_HEADER_LEN] = {0x52, 0x4c, 14,   0,    0x04, 0x03, 0x02, 0x01,
+    const uint8_t drawn[FRAME_HEADER_LEN] = {0x52, 0x4c, 13,   0,    0x04, 0x03, 0x02, 0x01,
                                              0x22, 0x11, 0x00, 0x00, 0x00, 0x00, 0x04, 0x00};
     const struct frame_header h = {FRAME_Part, 0x01020304, 0x1122, 0x40000};
     struct frame_header back;
