@@ -23,12 +23,13 @@ struct restorer {
     unsigned volume;
 };
 
-/* rotted: what the hub has of the group is spoilt, and it is right to say so. */
+/* rotted: what the hub has of the group is spoilt, and it is right to say so. CONFLICT: compaction
+ * replaced deltas that were being read; the next attempt reads the history again. */
 static bool excusable(enum err_code code, bool rotted)
 {
     return (rotted && (code == ERR_CORRUPT || code == ERR_AUTH)) || code == ERR_NET ||
-           code == ERR_IO || code == ERR_AGAIN || code == ERR_SPACE || code == ERR_CANCELED ||
-           code == ERR_OS || code == ERR_NOENT;
+           code == ERR_IO || code == ERR_AGAIN || code == ERR_CONFLICT || code == ERR_SPACE ||
+           code == ERR_CANCELED || code == ERR_OS || code == ERR_NOENT;
 }
 
 static bool is_rotted(const struct place *site, const struct place_group *g)
